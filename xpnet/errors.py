@@ -1,0 +1,44 @@
+"""The errors that are xpnet's own; everything else is a ``TypeError`` or a ``ValueError``."""
+
+__all__ = [
+    "BackendError",
+    "DataError",
+    "DataUnavailableError",
+    "MissingPackageError",
+    "MissingRuleError",
+    "TracedArrayError",
+]
+
+
+class BackendError(RuntimeError):
+    """A backend that was asked for cannot be used; the message names the cause and the remedy.
+
+    Attributes
+    ----------
+    cause : str
+        ``"unknown name"``, ``"not installed"``, ``"import failed"`` or ``"no device"``.
+    """
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class DataError(ValueError):
+    """A file is damaged, or is not what its name or header says."""
+
+
+class DataUnavailableError(OSError):
+    """A data set is neither on this machine nor could be downloaded."""
+
+
+class MissingPackageError(ImportError):
+    """An optional package is needed here; the message holds the command that installs it."""
+
+
+class MissingRuleError(NotImplementedError):
+    """A gradient reached a function that has no differentiation rule."""
+
+
+class TracedArrayError(TypeError):
+    """A traced array was used where only an ordinary array can be."""
