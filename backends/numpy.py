@@ -1,0 +1,45 @@
+"""NumPy: host memory, and the backend that is always there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.backend import Backend
+
+from . import pip_install  # noqa: F401 - see there
+
+__all__ = ["NumPyBackend"]
+
+
+class NumPyBackend(Backend):
+    """Arrays of NumPy, and its scalars, which its reductions return in place of 0-d arrays."""
+
+    name = "numpy"
+    title = "NumPy"
+    package = "numpy"
+    install = "pip install numpy"
+    auto_priority = 100
+
+    def namespace(self) -> Any:
+        """See `Backend.namespace`."""
+        import array_api_compat.numpy as xp
+
+        return xp
+
+    def array_types(self, library: Any) -> tuple[type, ...]:
+        """See `Backend.array_types`."""
+        return (library.ndarray, library.generic)
+
+    def devices(self) -> list[Any]:
+        """See `Backend.devices`."""
+        return ["cpu"]
+
+    def from_host(self, array: Any, *, device: Any = None) -> Any:
+        """See `Backend.from_host`."""
+        return array.copy()
+
+    def to_host(self, array: Any) -> Any:
+        """See `Backend.to_host`."""
+        import numpy as np
+
+        return np.array(array)

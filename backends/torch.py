@@ -1,0 +1,58 @@
+"""PyTorch, as an array library: its own autograd is not used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.backend import Backend
+
+from . import pip_install
+
+__all__ = ["TorchBackend"]
+
+
+class TorchBackend(Backend):
+    """Tensors of PyTorch."""
+
+    name = "torch"
+    title = "PyTorch"
+    package = "torch"
+    install = pip_install("torch")
+
+    def namespace(self) -> Any:
+        """See `Backend.namespace`."""
+        import array_api_compat.torch as xp
+
+        return xp
+
+    def array_types(self, library: Any) -> tuple[type, ...]:
+        """See `Backend.array_types`."""
+        return (library.Tensor,)
+
+    def devices(self) -> list[Any]:
+        """See `Backend.devices`."""
+        import torch
+
+        gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+        return [torch.device("cpu"), *gpus]
+
+    def from_host(self, array: Any, *, device: Any = None) -> Any:
+        """See `Backend.from_host`."""
+        import torch
+
+        return torch.tensor(array.copy(), device=device)  # strides of its own may be negative
+
+    def to_host(self, array: Any) -> Any:
+        """See `Backend.to_host`."""
+        return array.detach().cpu().numpy().copy()
+
+    def copy(self, array: Any) -> Any:
+        """See `Backend.copy`; leaves PyTorch's own autograd behind."""
+        return array.detach().clone()
+
+    def synchronize(self) -> None:
+        """See `Backend.synchronize`."""
+        import torch
+
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()

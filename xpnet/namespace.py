@@ -1,0 +1,109 @@
+"""The question that array code starts with: which namespace do these arrays answer to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xpnet.backend import owner
+
+if TYPE_CHECKING:
+    from xpnet._typing import Array, Namespace
+
+__all__ = ["array_namespace", "is_array"]
+
+_SCALAR = None  # passed over: it has no namespace and needs none
+_NO_ARRAY = object()
+_known: dict[type, Namespace] = dict.fromkeys([bool, int, float, complex, type(None)], _SCALAR)
+
+
+def array_namespace(*arrays: Array | complex | None) -> Namespace:
+    """Return the namespace whose functions take these arrays.
+
+    Use it as the first line of a function that is to run on any array library, and to be
+    differentiable: inside `xpnet.grad` the arrays answer to the differentiable namespace.
+
+    Parameters
+    ----------
+    *arrays : array, Python scalar or None
+        Arrays of one library. Scalars and None are passed over.
+
+    Returns
+    -------
+    namespace
+        The array library as the Array API standard describes it; where some of the arrays are
+        traced, the namespace that traces.
+
+    Raises
+    ------
+    TypeError
+        If there is no array among the arguments, something else than an array, or arrays of two
+        libraries.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> x = xn.asarray([3.0, 4.0])
+    >>> xp = xn.array_namespace(x)
+    >>> float(xp.sqrt(xp.sum(x**2)))
+    5.0
+    """
+    namespace = None
+    for array in arrays:
+        found = _lookup(array)
+        if found is namespace or found is _SCALAR:
+            continue
+        if found is _NO_ARRAY:
+            raise TypeError(
+                f"array_namespace: expected arrays, got {type(array).__name__}; "
+                "make an array of it first, for example with xn.asarray"
+            )
+        namespace = found if namespace is None else _outer(namespace, found)
+    if namespace is None:
+        given = ", ".join(type(array).__name__ for array in arrays) or "nothing"
+        raise TypeError(f"array_namespace: expected at least one array, got {given}")
+    return namespace
+
+
+def is_array(x: object) -> bool:
+    """Tell whether `x` is an array of any library, traced or not."""
+    found = _lookup(x)
+    return found is not _SCALAR and found is not _NO_ARRAY
+
+
+def _lookup(x: object) -> Namespace:
+    kind = type(x)
+    try:
+        return _known[kind]
+    except KeyError:
+        pass
+    backend = owner(kind)
+    if backend is not None:
+        found = backend.namespace()
+    elif not isinstance(x, type) and hasattr(kind, "__array_namespace__"):
+        found = x.__array_namespace__()  # type: ignore[attr-defined]
+    else:
+        found = _NO_ARRAY
+    _known[kind] = found
+    return found
+
+
+def _outer(a: Namespace, b: Namespace) -> Namespace:
+    """Return the one of two namespaces that is wrapped around the other."""
+    if _wraps(a, b):
+        return a
+    if _wraps(b, a):
+        return b
+    raise TypeError(
+        f"arrays of two libraries: {_name(a)} and {_name(b)}; "
+        "bring them to one library first, for example with xn.asarray"
+    )
+
+
+def _wraps(outer: Namespace, inner: Namespace) -> bool:
+    while outer is not None and outer is not inner:
+        outer = getattr(outer, "wrapped_namespace", None)
+    return outer is inner
+
+
+def _name(namespace: Namespace) -> str:
+    return getattr(namespace, "__name__", repr(namespace))
