@@ -1,0 +1,140 @@
+"""Gradients given by hand, and gradients stopped."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from xpnet import tree
+from xpnet._typing import Array, Namespace, Tree
+from xpnet.autodiff.tape import CONSTANT, Like, TracedArray, accumulate, raw
+from xpnet.autodiff.wrappers import highest_tape, place, strip
+from xpnet.errors import TracedArrayError
+from xpnet.namespace import is_array
+
+__all__ = ["custom_gradient", "stop_gradient"]
+
+
+def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]]) -> Any:
+    """Give a function's gradient by hand.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(*args, **kwargs)`` returns ``(value, vjp)``: an array, and a function that
+        takes the gradient that arrives at the value and returns the gradient of the argument,
+        or a tuple with one for each positional argument. In place of a gradient, None is zero,
+        and a function of no arguments is called if that gradient is needed. Arrays to be
+        differentiated are positional. Write both in Array API code and the result can be
+        differentiated again.
+
+    Returns
+    -------
+    callable
+        Takes the same arguments and returns the value.
+
+    Raises
+    ------
+    TypeError
+        If an array that is being differentiated is passed by keyword (when called), or ``vjp``
+        returns something else than arrays (when a gradient is taken).
+    ValueError
+        If ``vjp`` returns the wrong number of gradients, or one of the wrong shape (when a
+        gradient is taken).
+
+    Examples
+    --------
+    log(1 + exp(x)), whose derivative computed term by term is inf / inf for large x:
+
+    >>> import xpnet as xn
+    >>> @xn.custom_gradient
+    ... def softplus(x):
+    ...     xp = xn.array_namespace(x)
+    ...     value = xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+    ...     return value, lambda grad: grad / (1 + xp.exp(-x))
+    >>> float(xn.grad(softplus)(xn.asarray(1000.0)))
+    1.0
+    """
+    name = getattr(function, "__name__", "function")
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Array:
+        if any(isinstance(x, TracedArray) and x.tape is not CONSTANT for x in kwargs.values()):
+            raise TracedArrayError(
+                f"{name}: an array that is being differentiated was passed by keyword; "
+                "a function with a custom gradient takes those as positional arguments"
+            )
+        traced = next((x for x in (*args, *kwargs.values()) if isinstance(x, TracedArray)), None)
+        if traced is None:
+            return function(*args, **kwargs)[0]
+        tape = highest_tape(args)
+        values = [strip(tape, x) for x in args]
+        options = {key: strip(tape, x) for key, x in kwargs.items()}
+        out, vjp = function(*values, **options)
+        if tape.level > 1:  # the levels below must meet the given gradient too
+            out = wrapper(*values, **options)
+        cls = type(traced)
+        if tape is CONSTANT:
+            return cls(out, CONSTANT, -1)
+        parents = [place(tape, x) for x in args]
+        likes = [Like(x.shape, x.dtype) if hasattr(x, "shape") else None for x in args]
+        tape.append((_pull_custom, vjp, name, parents, likes))
+        return cls(out, tape, len(tape) - 1)
+
+    return wrapper
+
+
+def _pull_custom(xp: Namespace, grad: Array, entry: tuple[Any, ...], grads: list[Any]) -> None:
+    """Pull a gradient back through a function that brought its own rule."""
+    _, vjp, name, parents, likes = entry
+    parts = vjp(grad)
+    parts = parts if isinstance(parts, tuple) else (parts,)
+    if len(parts) != len(parents):
+        raise ValueError(
+            f"the custom gradient of {name} returned {len(parts)} gradients for "
+            f"{len(parents)} positional arguments; return one for each, None for zero"
+        )
+    for parent, like, part in zip(parents, likes, parts, strict=True):
+        gradient = part() if callable(part) and parent >= 0 else part
+        if parent < 0 or gradient is None:
+            continue
+        if not is_array(gradient):
+            raise TypeError(
+                f"the custom gradient of {name} is a {type(gradient).__name__}; "
+                "return an array, or None for zero"
+            )
+        if gradient.shape != like.shape:
+            raise ValueError(
+                f"the custom gradient of {name} has shape {tuple(gradient.shape)} for an argument "
+                f"of shape {tuple(like.shape)}; they must be equal"
+            )
+        accumulate(xp, grads, parent, gradient, like)
+
+
+def stop_gradient(x: Tree) -> Tree:
+    """Return `x` as a constant, through which no gradient flows.
+
+    Parameters
+    ----------
+    x : array, or nested list, tuple or dict of arrays
+        Anything that is not a traced array passes through unchanged.
+
+    Returns
+    -------
+    same structure
+        The same values.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> float(xn.grad(lambda x: x * xn.stop_gradient(x))(xn.asarray(3.0)))
+    3.0
+    """
+
+    def stop(leaf: Any) -> Any:
+        if not isinstance(leaf, TracedArray):
+            return leaf
+        return type(leaf)(raw(leaf), CONSTANT, -1)
+
+    return tree.map(stop, x)

@@ -1,0 +1,161 @@
+"""One level of differentiation: how arguments enter it, and how everything is put back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from xpnet import tree
+from xpnet._typing import Array, Tree
+from xpnet.autodiff.tape import CONSTANT, TracedArray, differentiable, lift, new_tape, raw
+from xpnet.namespace import array_namespace, is_array
+from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot, Stateful
+
+__all__ = ["Level", "Variables"]
+
+
+class Variables(NamedTuple):
+    """A differentiated argument: as the function sees it, and how its gradient is put together."""
+
+    inside: Tree
+    collect: Callable[[list[Array | None]], Tree]
+
+
+class Level:
+    """A tape, and the arguments of one call lifted onto it.
+
+    A context manager: on leaving it every module has its own arrays again, except for the buffers
+    that the function wrote if `succeeded` was set.
+    """
+
+    def __init__(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # The slots of each module that can be reached through the arguments; one walk for all.
+        self._slots: dict[int, list[Slot]] = {}
+        arrays = list(self._arrays((args, kwargs)))
+        if not arrays:
+            raise TypeError(f"{name}: expected an array to differentiate, got none; see xn.asarray")
+        self.name = name
+        self.succeeded = False
+        self.namespace = differentiable(array_namespace(*arrays))
+        self.leaves = 0
+        self._opened = new_tape()
+        self._saved: list[tuple[Slot, Array, TracedArray]] = []
+        self._lifted: dict[int, TracedArray] = {}  # by id of the array in the slot
+
+    def __enter__(self) -> Self:
+        self.tape = self._opened.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._opened.__exit__(kind, error, traceback)
+        for slot, original, traced in self._saved:
+            written = slot.role == BUFFER and slot.array is not traced
+            if not (self.succeeded and written):
+                slot.put(original)
+
+    def variables(self, argument: Tree, where: str) -> Variables:
+        """Lift an argument to differentiate: its arrays, and its modules' trainable parameters."""
+        found: list[Tree] = []  # for each leaf of the argument, the leaves of the tape
+
+        def enter(leaf: Any) -> Any:
+            if isinstance(leaf, Stateful):
+                found.append(self._lift_state(leaf, trainable=True))
+                return leaf
+            found.append(self._lift_variable(leaf, where))
+            return found[-1]
+
+        inside = tree.map(enter, argument)
+
+        def collect(arrived: list[Array | None]) -> Tree:
+            each = iter(found)
+            gradient = functools.partial(self._gradient, arrived)
+            return tree.map(lambda _: tree.map(gradient, next(each)), argument)
+
+        return Variables(inside, collect)
+
+    def constants(self, argument: Tree) -> Tree:
+        """Lift an argument that is not differentiated, so that it answers to the same namespace."""
+
+        def enter(leaf: Any) -> Any:
+            if isinstance(leaf, Stateful):
+                self._lift_state(leaf, trainable=False)
+                return leaf
+            return lift(self.namespace, leaf) if is_array(leaf) else leaf
+
+        return tree.map(enter, argument)
+
+    def lower(self, x: Any) -> Any:
+        """Return `x` as the code outside of this level is to see it."""
+        if isinstance(x, TracedArray):
+            ends = x.tape is self.tape or (x.tape is CONSTANT and self.tape.level == 1)
+            return x.value if ends else x
+        return lift(self.namespace, x) if self.tape.level > 1 and is_array(x) else x
+
+    def _gradient(self, arrived: list[Array | None], leaf: TracedArray) -> Array:
+        """Return the gradient that arrived at a leaf; zeros where none did."""
+        xp = self.namespace.wrapped_namespace if self.tape.level == 1 else self.namespace
+        found = arrived[leaf.index]
+        return xp.zeros_like(leaf.value) if found is None else found
+
+    def _lift_variable(self, x: Any, where: str) -> TracedArray:
+        if not is_array(x):
+            raise TypeError(
+                f"{self.name}: expected arrays to differentiate, {where} is or holds a "
+                f"{type(x).__name__}; make an array of it first, for example with xn.asarray"
+            )
+        if not self.namespace.isdtype(x.dtype, "real floating"):
+            raise TypeError(
+                f"{self.name}: expected real floating-point arrays to differentiate, {where} is "
+                f"or holds one of dtype {x.dtype}; convert it first: xp.astype(x, xp.float32)"
+            )
+        return self._leaf(x)
+
+    def _leaf(self, x: Array) -> TracedArray:
+        # On the lowest level all values are ordinary arrays, above it all are traced themselves:
+        # not every library lets the two meet in an operator.
+        x = raw(x) if self.tape.level == 1 else lift(self.namespace, x)
+        leaf: TracedArray = self.namespace.array(x, self.tape, len(self.tape))
+        self.tape.append(None)
+        self.leaves += 1
+        return leaf
+
+    def _lift_state(self, stateful: Stateful, *, trainable: bool) -> dict[str, TracedArray]:
+        """Put traced arrays in the place of the state; return its leaves by name.
+
+        Tied parameters, one array object in several slots, become one leaf under the first name;
+        frozen in one place, they are frozen in all.
+        """
+        slots = self._slots[id(stateful)]
+        frozen = {id(slot.array) for slot in slots if slot.role == FROZEN}
+        leaves = {}
+        for slot in slots:
+            original = slot.array
+            if isinstance(original, TracedArray) and self._lifted.get(id(original)) is original:
+                continue  # another argument has brought the same module
+            traced = self._lifted.get(id(original))
+            if traced is None:
+                if trainable and slot.role == PARAMETER and id(original) not in frozen:
+                    traced = leaves[slot.name] = self._leaf(original)
+                else:
+                    traced = lift(self.namespace, original)
+                self._lifted[id(original)] = traced
+                self._lifted[id(traced)] = traced
+            self._saved.append((slot, original, traced))
+            slot.put(traced)
+        return leaves
+
+    def _arrays(self, arguments: Tree) -> Iterator[Array]:
+        """Yield every array that can be reached through the arguments."""
+        for leaf in tree.leaves(arguments):
+            if isinstance(leaf, Stateful):
+                slots = self._slots[id(leaf)] = list(leaf.slots())
+                yield from (slot.array for slot in slots)
+            elif is_array(leaf):
+                yield leaf

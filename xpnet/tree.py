@@ -1,0 +1,39 @@
+"""Nested lists, tuples and dicts of things."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from xpnet._typing import Tree
+
+__all__ = ["leaves", "map"]
+
+
+def map(function: Callable[[Any], Any], tree: Tree) -> Tree:  # noqa: A001 - read as tree.map
+    """Return a tree of the same structure with `function` applied to every leaf.
+
+    Lists, tuples (named ones too) and dicts are branches; everything else, None included, is a
+    leaf.
+    """
+    if isinstance(tree, dict):
+        mapped = copy.copy(tree)  # keeps the order of the keys, and the default of a defaultdict
+        mapped.update({key: map(function, member) for key, member in tree.items()})
+        return mapped
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(map(function, member) for member in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map(function, member) for member in tree)
+    return function(tree)
+
+
+def leaves(tree: Tree) -> Iterator[Any]:
+    """Yield the leaves of a tree in the order in which `map` visits them."""
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        yield tree
+        return
+    for member in tree:
+        yield from leaves(member)
