@@ -1,0 +1,297 @@
+"""The random generator: the same numbers from the same seed on every array library."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+from xpnet._typing import Array, Device, DType, HostArray, Namespace
+from xpnet.backend import Backend, host, selection
+from xpnet.random.threefry import signed32, threefry2x32
+
+__all__ = ["Generator", "default_generator", "seed"]
+
+_WORDS = 2**32
+
+
+class Generator:
+    """A stream of random numbers that depends on nothing but its seed and how often it was used.
+
+    Each draw encrypts the counters (block, number of the draw) with the key (seed, stream), so a
+    draw needs no state but three integers, and streams never overlap. No array library's own
+    random state is read or changed.
+
+    Parameters
+    ----------
+    seed : int
+        In [0, 2**32).
+    stream : int, optional
+        In [0, 2**32); generators with one seed and different streams are independent.
+
+    Raises
+    ------
+    ValueError
+        If `seed` or `stream` is out of range.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> rng = xn.random.Generator(0)
+    >>> rng.permutation(5)
+    array([1, 2, 0, 4, 3])
+    >>> rng
+    Generator(seed=0, stream=0, draws=1)
+    """
+
+    def __init__(self, seed: int, stream: int = 0) -> None:
+        self.seed = _word("seed", seed)
+        self.stream = _word("stream", stream)
+        self.draws = 0
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self.seed}, stream={self.stream}, draws={self.draws})"
+
+    def state_dict(self) -> dict[str, int]:
+        """Return all there is to remember: seed, stream and number of draws."""
+        return {"seed": self.seed, "stream": self.stream, "draws": self.draws}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue where another generator was when it gave `state`.
+
+        Parameters
+        ----------
+        state : dict
+            From `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If `state` is not such a dict; nothing is changed then.
+        """
+        if set(state) != {"seed", "stream", "draws"}:
+            raise ValueError(
+                f"Generator: expected a state with seed, stream and draws, got {state!r}"
+            )
+        vars(self).update({name: _word(name, number) for name, number in state.items()})
+
+    def bits(self, xp: Namespace, n: int, *, device: Device | None = None) -> Array:
+        """Draw random bits where they are needed.
+
+        Parameters
+        ----------
+        xp : namespace
+            Makes them and owns them.
+        n : int
+            How many words.
+        device : device, optional
+            Where they are made.
+
+        Returns
+        -------
+        array, shape (n,), int32
+            Uniform in [-2**31, 2**31).
+
+        Raises
+        ------
+        ValueError
+            If this takes more than 2**32 blocks of two words.
+        """
+        blocks = (n + 1) // 2
+        if blocks > _WORDS // 2:
+            raise ValueError(f"Generator: {n} words are too many for one draw, at most 2**32")
+        block = xp.arange(blocks, dtype=xp.int32, device=device)
+        draw = xp.full((blocks,), signed32(self.draws), dtype=xp.int32, device=device)
+        self.draws += 1
+        words = threefry2x32(xp, (self.seed, self.stream), (block, draw))
+        return xp.concat(words)[:n]
+
+    def bernoulli(
+        self, xp: Namespace, p: float, shape: tuple[int, ...], *, device: Device | None = None
+    ) -> Array:
+        """Draw booleans that are true with probability `p`, where they are needed.
+
+        Parameters
+        ----------
+        xp : namespace
+            Makes them and owns them.
+        p : float
+            In [0, 1]; rounded to a multiple of 2**-32.
+        shape : tuple of int
+            Of the result.
+        device : device, optional
+            Where they are made.
+
+        Returns
+        -------
+        array, bool
+            Equal on every library, because integers are compared.
+        """
+        threshold = round(p * _WORDS) - _WORDS // 2
+        bits = self.bits(xp, math.prod(shape), device=device)
+        # The largest word is below any p of 1, and one more does not fit into 32 bits.
+        chosen = bits <= threshold - 1 if threshold > -(2**31) else bits < -(2**31)
+        return xp.reshape(chosen, shape)
+
+    def uniform(
+        self,
+        shape: tuple[int, ...],
+        low: float = 0.0,
+        high: float = 1.0,
+        *,
+        dtype: DType | str = "float32",
+        device: Device | None = None,
+    ) -> Array:
+        """Draw uniform numbers on the host and move them to the selected backend.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the result.
+        low, high : float, optional
+            Bounds; `high` may be hit by rounding.
+        dtype : str or dtype, optional
+            float64 takes 53 random bits, every other dtype 24.
+        device : device, optional
+            By default the selected one.
+
+        Returns
+        -------
+        array
+            Of the selected backend, bit-equal on every one.
+        """
+        backend, _ = selection()
+        unit = self._uniform(shape, double=_is_double(backend, dtype))
+        return _upload(unit * (high - low) + low, dtype, device)
+
+    def normal(
+        self,
+        shape: tuple[int, ...],
+        mean: float = 0.0,
+        std: float = 1.0,
+        *,
+        dtype: DType | str = "float32",
+        device: Device | None = None,
+    ) -> Array:
+        """Draw normally distributed numbers on the host and move them to the selected backend.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the result.
+        mean, std : float, optional
+            Mean and standard deviation.
+        dtype : str or dtype, optional
+            Of the result.
+        device : device, optional
+            By default the selected one.
+
+        Returns
+        -------
+        array
+            Of the selected backend, bit-equal on every one.
+
+        Notes
+        -----
+        The Box-Muller transform ``sqrt(-2 log(1 - u)) cos(2 pi v)`` of two uniform numbers, in
+        float64.
+        """
+        xp = host().namespace()
+        u, v = self._uniform(shape, double=True), self._uniform(shape, double=True)
+        z = xp.sqrt(-2 * xp.log1p(-u)) * xp.cos(2 * math.pi * v)
+        return _upload(mean + std * z, dtype, device)
+
+    def permutation(self, n: int) -> HostArray:
+        """Draw an order of ``0, ..., n - 1``.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n,), int64
+            On the host, where orders are kept.
+        """
+        xp = host().namespace()
+        order: HostArray = xp.argsort(self._uniform((n,), double=True), stable=True)
+        return order
+
+    def _uniform(self, shape: tuple[int, ...], *, double: bool) -> HostArray:
+        """Draw multiples of 2**-24 in float32, or of 2**-53 in float64, in [0, 1), on the host."""
+        xp = host().namespace()
+        n = math.prod(shape)
+        if not double:
+            bits = (self.bits(xp, n) >> 8) & (2**24 - 1)
+            unit: HostArray = xp.astype(bits, xp.float32) * 2.0**-24
+        else:
+            bits = self.bits(xp, 2 * n)
+            high = xp.astype((bits[:n] >> 5) & (2**27 - 1), xp.float64)
+            low = xp.astype((bits[n:] >> 6) & (2**26 - 1), xp.float64)
+            unit = (high * 2.0**26 + low) * 2.0**-53
+        return xp.reshape(unit, shape)  # type: ignore[no-any-return]
+
+
+def _word(name: str, number: int) -> int:
+    """Return an integer that fits into 32 bits."""
+    try:
+        word = operator.index(number)
+    except TypeError:
+        word = -1
+    if not 0 <= word < _WORDS:
+        raise ValueError(f"Generator: {name} must be an integer in [0, 2**32), got {number!r}")
+    return word
+
+
+def _is_double(backend: Backend, dtype: DType | str) -> bool:
+    return bool(backend.dtype(dtype) == backend.namespace().float64)
+
+
+def _upload(array: HostArray, dtype: DType | str, device: Device | None) -> Array:
+    """Move a host array to the selected backend."""
+    backend, chosen = selection()
+    xp = host().namespace()
+    wide = xp.float64 if _is_double(backend, dtype) else xp.float32
+    array = xp.astype(array, wide, copy=False)
+    moved = backend.from_host(array, device=chosen if device is None else device)
+    return backend.namespace().astype(moved, backend.dtype(dtype), copy=False)
+
+
+_default = Generator(0)
+
+
+def default_generator() -> Generator:
+    """Return the generator that is used where none is given.
+
+    Returns
+    -------
+    Generator
+        The one that `seed` starts anew.
+    """
+    return _default
+
+
+def seed(value: int) -> None:
+    """Start the default generator anew.
+
+    Parameters
+    ----------
+    value : int
+        In [0, 2**32). Without a call the seed is 0.
+
+    Raises
+    ------
+    ValueError
+        If `value` is out of range.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> xn.seed(0)
+    >>> a = xn.nn.Linear(3, 2)
+    >>> xn.seed(0)
+    >>> b = xn.nn.Linear(3, 2)
+    >>> bool((a.weight == b.weight).all())
+    True
+    """
+    _default.load_state_dict(Generator(value).state_dict())
