@@ -1,0 +1,365 @@
+"""Module: the base class of layers and models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from xpnet._typing import Array
+from xpnet.autodiff.tape import raw
+from xpnet.namespace import array_namespace, is_array
+from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful
+from xpnet.transfer import copy, put_like, to_host
+
+__all__ = ["Buffer", "Module", "Parameter"]
+
+
+class Parameter:
+    """Marks an array that a module is to train: ``self.weight = nn.Parameter(array)``.
+
+    The attribute then holds a plain array, a copy of this one.
+
+    Parameters
+    ----------
+    array : array, real floating
+        The initial value.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array, or not a real floating-point one.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> class Scale(xn.nn.Module):
+    ...     def __init__(self):
+    ...         self.factor = xn.nn.Parameter(xn.asarray([2.0]))
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> Scale()(xn.asarray([3.0]))
+    array([6.], dtype=float32)
+    """
+
+    role: Role = PARAMETER
+
+    def __init__(self, array: Array) -> None:
+        if not is_array(array):
+            raise TypeError(
+                f"nn.{type(self).__name__}: expected an array, got {type(array).__name__}; "
+                "make one with xn.asarray"
+            )
+        if self.role == PARAMETER and not _is_real(array):
+            raise TypeError(
+                f"nn.Parameter: expected a real floating-point array, got dtype {array.dtype}; "
+                "an array that is not trained is an nn.Buffer"
+            )
+        self.array = array
+
+
+class Buffer(Parameter):
+    """Marks an array that belongs to a module's state but is not trained, such as a statistic.
+
+    Parameters
+    ----------
+    array : array
+        The initial value.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> class Counter(xn.nn.Module):
+    ...     def __init__(self):
+    ...         self.calls = xn.nn.Buffer(xn.asarray(0))
+    ...     def forward(self, x):
+    ...         self.calls = self.calls + 1
+    ...         return x
+    >>> counter = Counter()
+    >>> _ = counter(xn.asarray([1.0])), counter(xn.asarray([1.0]))
+    >>> int(counter.calls)
+    2
+    """
+
+    role = BUFFER
+
+
+class Module(Stateful):
+    """Base class of layers and models: a function of arrays that owns arrays.
+
+    A subclass assigns `Parameter`, `Buffer` and other modules (or lists, tuples and dicts of
+    them) to attributes, in ``__init__``, and computes in ``forward``. Names of parameters are
+    dotted paths of attributes, as in PyTorch.
+
+    Attributes
+    ----------
+    training : bool
+        Whether layers that behave differently in training, such as `Dropout`, do so.
+
+    Notes
+    -----
+    A module owns its arrays: they are copied when they are assigned or loaded, and an optimizer
+    may write into them. An array read from a module is valid until the next update; copy it, or
+    take `state_dict`, to keep it.
+    """
+
+    training: bool
+    _roles: dict[str, Role]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make room for the state, so that subclasses need no ``super().__init__()``."""
+        self = super().__new__(cls)
+        vars(self).update(_roles={}, training=True)
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self._roles[name] = value.role
+            value = copy(value.array)
+        elif name in self._roles:
+            if not is_array(value):
+                del self._roles[name]
+            elif self._roles[name] == BUFFER:
+                # Written inside a function that is being differentiated: the level ends here.
+                value = copy(raw(value))
+            else:
+                value = copy(value)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._roles.pop(name, None)
+        object.__delattr__(self, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output with `forward`."""
+        return self.forward(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; what calling the module does."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the modules directly below this one.
+
+        Yields
+        ------
+        tuple of str and Module
+            Its name (``attribute``, or ``attribute.key`` in a list, tuple or dict) and itself.
+        """
+        for name, value in vars(self).items():
+            yield from _modules_in(name, value)
+
+    def modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield this module and all below it, each once, with dotted names.
+
+        Parameters
+        ----------
+        prefix : str, optional
+            What all names start with.
+
+        Yields
+        ------
+        tuple of str and Module
+            This module comes first.
+        """
+        yield from self._modules(prefix, set())
+
+    def _modules(self, name: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield name, self
+        for key, child in self.children():
+            yield from child._modules(f"{name}.{key}" if name else key, seen)
+
+    def slots(self, prefix: str = "") -> Iterator[Slot]:
+        """See `xpnet.state.Stateful.slots`."""
+        for path, module in self.modules(prefix):
+            for key, role in module._roles.items():
+                yield Slot(f"{path}.{key}" if path else key, vars(module), key, role)
+
+    def parameters(self, *, trainable_only: bool = False) -> dict[str, Array]:
+        """Return the parameters by dotted name.
+
+        Parameters
+        ----------
+        trainable_only : bool, optional
+            Whether to leave out frozen ones.
+
+        Returns
+        -------
+        dict from str to array
+            The arrays themselves, valid until the next update.
+        """
+        roles = (PARAMETER,) if trainable_only else (PARAMETER, FROZEN)
+        return {slot.name: slot.array for slot in self.slots() if slot.role in roles}
+
+    def buffers(self) -> dict[str, Array]:
+        """Return the buffers by dotted name.
+
+        Returns
+        -------
+        dict from str to array
+            The arrays themselves.
+        """
+        return {slot.name: slot.array for slot in self.slots() if slot.role == BUFFER}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all parameters and buffers by dotted name.
+
+        Returns
+        -------
+        dict from str to array
+            Later updates do not change them.
+        """
+        return {slot.name: copy(slot.array) for slot in self.slots()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Replace all parameters and buffers by copies of those in `state`.
+
+        Parameters
+        ----------
+        state : mapping from str to array
+            Arrays of any library; they take on the library, device and dtype of those they
+            replace.
+
+        Raises
+        ------
+        ValueError
+            If names are missing or unknown, or shapes or kinds of dtype differ. All that is
+            wrong is listed, and nothing is changed.
+        """
+        slots = {slot.name: slot for slot in self.slots()}
+        problems = [f"missing: {name}" for name in slots if name not in state]
+        problems += [f"unknown: {name}" for name in state if name not in slots]
+        loaded: dict[int, Array] = {}  # by id of the replaced array, so that tied ones stay tied
+        for name, slot in slots.items():
+            old = slot.array
+            if name not in state:
+                continue
+            if not is_array(state[name]):
+                problems.append(f"{name}: expected an array, got {type(state[name]).__name__}")
+                continue
+            if tuple(state[name].shape) != tuple(old.shape):
+                expected, given = tuple(old.shape), tuple(state[name].shape)
+                problems.append(f"{name}: expected shape {expected}, got {given}")
+                continue
+            if _is_real(state[name]) != _is_real(old):
+                problems.append(f"{name}: expected dtype {old.dtype}, got {state[name].dtype}")
+                continue
+            if id(old) not in loaded:
+                loaded[id(old)] = _copy_like(state[name], old)
+        if problems:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the state does not fit this model:\n  "
+                + "\n  ".join(problems)
+            )
+        for slot in list(slots.values()):
+            slot.put(loaded[id(slot.array)])
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all below it to training, or to evaluation.
+
+        Parameters
+        ----------
+        mode : bool, optional
+            False is `eval`.
+
+        Returns
+        -------
+        Module
+            Itself.
+        """
+        for _, module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all below it to evaluation.
+
+        Returns
+        -------
+        Module
+            Itself.
+        """
+        return self.train(False)
+
+    def freeze(self) -> Self:
+        """Hold the parameters of this module and all below it fixed.
+
+        Returns
+        -------
+        Module
+            Itself.
+        """
+        return self._replace_role(PARAMETER, FROZEN)
+
+    def unfreeze(self) -> Self:
+        """Let the parameters of this module and all below it be trained again.
+
+        Returns
+        -------
+        Module
+            Itself.
+        """
+        return self._replace_role(FROZEN, PARAMETER)
+
+    def _replace_role(self, old: Role, new: Role) -> Self:
+        for _, module in self.modules():
+            roles = module._roles
+            roles.update({key: new for key, role in roles.items() if role == old})
+        return self
+
+    def extra_repr(self) -> str:
+        """Return what the repr shows of the settings of this one module."""
+        return ""
+
+    def __repr__(self) -> str:
+        own = {key: role for key, role in self._roles.items() if role != BUFFER}
+        shapes = ", ".join(f"{key} {_shape(vars(self)[key])}" for key in own)
+        lines = [f"({name}): {child!r}" for name, child in self.children()]
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        if not lines:
+            frozen = ", frozen" if own and FROZEN in own.values() else ""
+            count = sum(_size(vars(self)[key]) for key in own)
+            return f"{head})" + (f"  # {shapes}: {count:,} parameters{frozen}" if own else "")
+        inner = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
+        unique = {id(array): array for array in self.parameters().values()}
+        total = sum(_size(array) for array in unique.values())
+        return f"{head}{inner}\n)  # {total:,} parameters"
+
+
+def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
+    """Yield the modules in an attribute: itself, or the members of a list, tuple or dict."""
+    if isinstance(value, Module):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, member in members:
+            yield from _modules_in(f"{name}.{key}", member)
+
+
+def _copy_like(array: Array, old: Array) -> Array:
+    """Copy an array of any library to the library, device and dtype of `old`."""
+    xp = array_namespace(old)
+    if array_namespace(array) is not xp or array.device != old.device:
+        array = put_like(to_host(array), old)
+        return xp.astype(array, old.dtype, copy=False)
+    return xp.astype(copy(array), old.dtype, copy=False)
+
+
+def _is_real(array: Array) -> bool:
+    return bool(array_namespace(array).isdtype(array.dtype, "real floating"))
+
+
+def _shape(array: Array) -> str:
+    return str(tuple(array.shape))
+
+
+def _size(array: Array) -> int:
+    return math.prod(array.shape)
