@@ -1,0 +1,6 @@
+"""Losses: ``loss(predictions, targets)``, everything else by keyword."""
+
+from xpnet.losses.classification import binary_cross_entropy, check_labels, cross_entropy, nll_loss
+from xpnet.losses.regression import mse_loss
+
+__all__ = ["binary_cross_entropy", "check_labels", "cross_entropy", "mse_loss", "nll_loss"]
