@@ -1,0 +1,92 @@
+"""Batches, gathered on the device where the arrays are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from xpnet._typing import Array
+from xpnet.namespace import array_namespace, is_array
+from xpnet.random import Generator, default_generator
+from xpnet.transfer import put_like
+
+__all__ = ["Loader"]
+
+
+class Loader:
+    """Iterate over arrays in batches, once for each ``for`` loop.
+
+    Parameters
+    ----------
+    arrays : sequence of array
+        All with the same first axis, along which samples are taken; of one library and device.
+    batch_size : int, optional
+        Samples in a batch.
+    shuffle : bool, optional
+        Whether each loop takes the samples in a new order.
+    drop_last : bool, optional
+        Whether to leave out the last batch if it is not full.
+    rng : Generator, optional
+        Draws the orders; by default the one that `xpnet.seed` sets. The same seed gives the same
+        orders on every library.
+
+    Raises
+    ------
+    TypeError
+        If `arrays` is not a tuple or list of arrays, or is empty.
+    ValueError
+        If there is no first axis, or the first axes differ, or `batch_size` is not positive.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> x, y = xn.asarray([[1.0], [2.0], [3.0]]), xn.asarray([1, 2, 3])
+    >>> for inputs, labels in xn.data.Loader((x, y), 2):
+    ...     print(inputs.shape, labels)
+    (2, 1) [1 2]
+    (1, 1) [3]
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[Array],
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        rng: Generator | None = None,
+    ) -> None:
+        if not (isinstance(arrays, (tuple, list)) and arrays and all(map(is_array, arrays))):
+            raise TypeError("Loader: expected a tuple of arrays, such as (images, labels)")
+        if any(array.ndim == 0 for array in arrays):
+            raise ValueError("Loader: expected arrays of samples, got one of shape ()")
+        array_namespace(*arrays)  # raises if they are of two libraries
+        sizes = [array.shape[0] for array in arrays]
+        if len(set(sizes)) != 1:
+            raise ValueError(f"Loader: the arrays differ in their number of samples: {sizes}")
+        if batch_size < 1:
+            raise ValueError(f"Loader: batch_size must be positive, got {batch_size}")
+        self.arrays = tuple(arrays)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.rng = rng
+        self._samples: int = sizes[0]
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        full, rest = divmod(self._samples, self.batch_size)
+        return full if self.drop_last or not rest else full + 1
+
+    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        xp = array_namespace(*self.arrays)
+        order = None
+        if self.shuffle:
+            rng = default_generator() if self.rng is None else self.rng
+            order = put_like(rng.permutation(self._samples), self.arrays[0])
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            stop = min(start + self.batch_size, self._samples)
+            if order is None:
+                yield tuple(array[start:stop, ...] for array in self.arrays)
+            else:
+                chosen = order[start:stop]
+                yield tuple(xp.take(array, chosen, axis=0) for array in self.arrays)
