@@ -1,0 +1,61 @@
+"""Neural networks and differentiation in pure Array API code, on any array library."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from xpnet import losses, metrics, nn, optim, random, special
+from xpnet.autodiff import custom_gradient, grad, stop_gradient, value_and_grad
+from xpnet.backend import Backend, available_backends, get_backend, use_backend
+from xpnet.errors import (
+    BackendError,
+    DataError,
+    DataUnavailableError,
+    MissingPackageError,
+    MissingRuleError,
+    TracedArrayError,
+)
+from xpnet.namespace import array_namespace
+from xpnet.random import Generator, seed
+from xpnet.transfer import asarray, to_host
+
+if TYPE_CHECKING:
+    from xpnet import checkpoint, data
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "DataError",
+    "DataUnavailableError",
+    "Generator",
+    "MissingPackageError",
+    "MissingRuleError",
+    "TracedArrayError",
+    "array_namespace",
+    "asarray",
+    "available_backends",
+    "checkpoint",
+    "custom_gradient",
+    "data",
+    "get_backend",
+    "grad",
+    "losses",
+    "metrics",
+    "nn",
+    "optim",
+    "random",
+    "seed",
+    "special",
+    "stop_gradient",
+    "to_host",
+    "use_backend",
+    "value_and_grad",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what works on files in host memory, and NumPy with it, only when it is used."""
+    if name in ("checkpoint", "data"):
+        return importlib.import_module(f"xpnet.{name}")
+    raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
