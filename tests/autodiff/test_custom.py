@@ -228,6 +228,43 @@ def test_function_of_constants_only(lib: Any, counted: Any) -> None:
     lib.close(xn.grad(f)(lib.asarray([2.0]), lib.asarray([3.0])), [9.0])
 
 
+@pytest.mark.parametrize(("argnums", "called"), [(0, ["x"]), (1, ["y"]), ((0, 1), ["x", "y"])])
+def test_gradient_given_as_a_function_is_computed_if_needed(
+    lib: Any, argnums: Any, called: Any
+) -> None:
+    calls = []
+
+    @xn.custom_gradient
+    def product(x: Any, y: Any) -> Any:
+        def vjp(grad: Any) -> Any:
+            def of_x() -> Any:
+                calls.append("x")
+                return 2.0 * grad * y
+
+            def of_y() -> Any:
+                calls.append("y")
+                return 3.0 * grad * x
+
+            return of_x, of_y
+
+        return x * y, vjp
+
+    gradient = xn.grad(product, argnums)(lib.asarray(5.0), lib.asarray(7.0))
+    assert calls == called
+    expected = {"x": 14.0, "y": 15.0}
+    gradients = gradient if isinstance(gradient, tuple) else (gradient,)
+    for given, name in zip(gradients, called, strict=True):
+        lib.close(given, expected[name])
+
+
+def test_gradient_given_as_a_function_may_be_none(lib: Any) -> None:
+    @xn.custom_gradient
+    def constant(x: Any) -> Any:
+        return x * x, lambda grad: lambda: None
+
+    lib.close(xn.grad(constant)(lib.asarray(5.0)), 0.0)
+
+
 # Mistakes.
 
 

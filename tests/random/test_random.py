@@ -89,7 +89,7 @@ def test_threefry_gives_the_blocks_of_jax(lib, blocks):
         np.testing.assert_array_equal(encrypt(lib, tuple(key), counter), blocks(key, counter))
 
 
-@pytest.mark.parametrize("n", [0, 1, 5, 64])
+@pytest.mark.parametrize("n", [0, 5, 64])
 def test_bits_encrypt_the_counters_of_block_and_draw(lib, words, n):
     rng = Generator(2**32 - 7, stream=3)
     for draw in range(3):
@@ -307,16 +307,19 @@ def test_an_integer_of_numpy_is_an_integer():
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"draws": -1}, {"draws": 2**32}, {"draws": 1.5}, {"draws": "1"}, {"seed": -1}, {"more": 1}],
+    ("change", "message"),
+    [
+        *(({"draws": x}, f"draws must be an integer in [0, 2**32), got {x!r}") for x in (-1, 1.5)),
+        ({"draws": 2**32}, "draws must be an integer in [0, 2**32), got 4294967296"),
+        ({"seed": "0"}, "seed must be an integer in [0, 2**32), got '0'"),
+        ({"more": 1}, "expected a state with seed, stream and draws, got {"),
+    ],
 )
-def test_a_state_that_is_none_is_refused(change):
+def test_a_state_that_is_none_changes_nothing(change, message):
     rng = Generator(1)
-    with pytest.raises(ValueError, match=r"^Generator: (expected a state with seed|seed must be|draws must be)"):
+    with pytest.raises(ValueError, match=f"^Generator: {re.escape(message)}"):
         rng.load_state_dict({"seed": 0, "stream": 0, "draws": 0, **change})
-    with pytest.raises(
-        ValueError, match=r"^Generator: expected a state with seed, stream and draws"
-    ):
+    with pytest.raises(ValueError, match=r"^Generator: expected a state with seed, stream and"):
         rng.load_state_dict({"seed": 0})
     assert repr(rng) == "Generator(seed=1, stream=0, draws=0)"
 

@@ -148,8 +148,10 @@ def _check_argnums(indices: tuple[int, ...], count: int, name: str) -> None:
                 f"{name}: argnums names argument {index}, but only {count} positional arguments "
                 "were given"
             )
-    if len({index % count for index in indices}) < len(indices):
-        raise ValueError(f"{name}: argnums names argument {indices} twice")
+    places = [index % count for index in indices]
+    for place in places:
+        if places.count(place) > 1:
+            raise ValueError(f"{name}: argnums names argument {place} twice")
 
 
 def _split(result: Any, name: str) -> tuple[Any, Any]:

@@ -19,6 +19,8 @@ from xpnet.wrapping import WrappedNamespace
 
 __all__ = ["make"]
 
+# Functions of one array whose options can ask for another kind of dtype.
+CASTS = frozenset({"astype", "sum", "prod", "cumulative_sum", "cumulative_prod"})
 SCALARS = frozenset({bool, int, float, complex})
 
 
@@ -42,6 +44,7 @@ def make(
 def make_one(cls: type[Any], function: Callable[..., Any], rule: Rule) -> Callable[..., Any]:
     """Wrap ``function(x, ...)``: only `x` is differentiated, the rest are plain options."""
     save_x, save_out = "x" in rule.saves, "out" in rule.saves
+    casts = function.__name__ in CASTS
 
     def call(x: Any, /, *args: Any, **options: Any) -> Any:
         if type(x) is not cls:
@@ -55,6 +58,8 @@ def make_one(cls: type[Any], function: Callable[..., Any], rule: Rule) -> Callab
         out = below(value, *args, **options)
         if tape is CONSTANT:
             return cls(out, CONSTANT, -1)
+        if casts and (args or "dtype" in options) and not _is_floating(cls, out):
+            return cls(raw(out), CONSTANT, -1)  # a cast to integers, through which nothing flows
         operand = value if save_x else (value.shape, value.dtype)
         tape.append(
             (pull_one, rule.pull, x.index, out if save_out else None, operand, args, options)
@@ -100,6 +105,9 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Rule) -> Callab
             tape, value_a, value_b, index_b = b.tape, a, b.value, b.index
         else:
             tape, value_a, value_b = CONSTANT, a, b
+        if tape.level > 1:  # what is below is traced, and so is what it meets
+            value_a = a.value if index_a >= 0 else _lifted(cls, a)
+            value_b = b.value if index_b >= 0 else _lifted(cls, b)
         if options:
             options = {key: _map(_option, option) for key, option in options.items()}
         below = call if type(value_a) is cls or type(value_b) is cls else function
@@ -237,6 +245,15 @@ def place(tape: Any, x: Any) -> int:
     return x.index if isinstance(x, TracedArray) and x.tape is tape else -1
 
 
+def _is_floating(cls: type[Any], x: Any) -> bool:
+    return bool(cls.namespace.isdtype(x.dtype, ("real floating", "complex floating")))
+
+
+def _lifted(cls: type[Any], x: Any) -> Any:
+    """Return an operand of another level as a traced array; a Python scalar stays as it is."""
+    return x if type(x) is cls or type(x) in SCALARS else cls(x, CONSTANT, -1)
+
+
 def _map(function: Callable[[Any], Any], x: Any) -> Any:
     """Apply `function` to an argument, or to the members of a list or tuple of arguments."""
     if type(x) in (list, tuple):
@@ -267,9 +284,7 @@ def _wrap(cls: type[Any], tape: Any, out: Any, entry: Any = None) -> Any:
         return type(out)(*members) if hasattr(out, "_fields") else tuple(members)
     if type(out) is not cls and not (hasattr(out, "shape") and hasattr(out, "device")):
         return out
-    if tape is CONSTANT or not cls.namespace.isdtype(
-        out.dtype, ("real floating", "complex floating")
-    ):
+    if tape is CONSTANT or not _is_floating(cls, out):
         return out if type(out) is cls else cls(out, CONSTANT, -1)
     tape.append(entry)
     return cls(out, tape, len(tape) - 1)

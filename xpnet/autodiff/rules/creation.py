@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import composed, one
-from xpnet.autodiff.tape import lift
+from xpnet.autodiff.tape import lift, raw
 from xpnet.errors import TracedArrayError
 from xpnet.wrapping import WrappedArray
 
@@ -48,8 +48,8 @@ def asarray(
 
 @composed
 def full(xp: Namespace, base: Any, shape: Any, fill_value: Any, **options: Any) -> Array:
-    """Return an array filled with a number or with a traced 0-d array."""
-    if not isinstance(fill_value, WrappedArray):
+    """Return an array filled with a number or with a 0-d array."""
+    if isinstance(fill_value, (bool, int, float, complex)):
         return lift(xp, base(shape, fill_value, **options))
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     return _filled(xp, shape, fill_value, options.get("dtype"))
@@ -57,14 +57,14 @@ def full(xp: Namespace, base: Any, shape: Any, fill_value: Any, **options: Any) 
 
 @composed
 def full_like(xp: Namespace, base: Any, x: Array, /, fill_value: Any, **options: Any) -> Array:
-    """Return an array like `x`, filled with a number or with a traced 0-d array."""
-    if not isinstance(fill_value, WrappedArray):
-        return xp.zeros_like(x, **options) + fill_value
+    """Return an array like `x`, filled with a number or with a 0-d array."""
+    if isinstance(fill_value, (bool, int, float, complex)):
+        return lift(xp, base(raw(x), fill_value, **options))
     return _filled(xp, x.shape, fill_value, options.get("dtype") or x.dtype)
 
 
 def _filled(xp: Namespace, shape: tuple[int, ...], value: Array, dtype: Any) -> Array:
-    value = value if dtype is None else xp.astype(value, dtype)
+    value = xp.asarray(value, dtype=dtype)
     return xp.broadcast_to(xp.reshape(value, (1,) * len(shape)), shape)
 
 

@@ -12,7 +12,11 @@ __all__ = ["astype", "broadcast_arrays", "broadcast_to"]
 
 @one()
 def astype(xp: Namespace, grad: Array, out: Array, x: Array, /, dtype: DType, **_: Any) -> Array:
-    """d astype(x) = dx; the gradient goes back to the dtype of x like every other."""
+    """d astype(x) = dx between floating dtypes, 0 to any other.
+
+    The gradient goes back to the dtype of x like every other. Arrays of integers and booleans lie
+    on no tape, see `xpnet.autodiff.wrappers.make_one`.
+    """
     return grad
 
 
@@ -39,6 +43,7 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     for sizes in zip(*padded, strict=True):
         wide = set(sizes) - {1}
         if len(wide) > 1:
-            raise ValueError(f"shapes {', '.join(map(str, shapes))} do not broadcast together")
+            given = ", ".join(str(tuple(shape)) for shape in shapes)
+            raise ValueError(f"shapes {given} do not broadcast together")
         common.append(wide.pop() if wide else 1)
     return tuple(common)

@@ -188,15 +188,15 @@ def atan2(
     return (b / r) * scaled if need_a else None, -(a / r) * scaled if need_b else None
 
 
-@two(a="a b", b="")
+@two(a="a out", b="")
 def copysign(
     xp: Namespace, grad: Array, out: Array, a: Array, b: Array, need_a: bool, need_b: bool
 ) -> tuple[Any, Any]:
     """d copysign(a, b) = sign(a) sign(b) da, signs of zeros counted; 0 for b."""
-    if need_b:
-        zero = xp.zeros_like(grad)
-    flipped = xp.signbit(a) != xp.signbit(b) if need_a else None
-    return xp.where(flipped, -grad, grad) if need_a else None, zero if need_b else None
+    return (
+        xp.where(xp.signbit(a) == xp.signbit(out), grad, -grad) if need_a else None,
+        xp.zeros_like(grad) if need_b else None,
+    )
 
 
 @two(a="b", b="b out")
@@ -217,17 +217,22 @@ def hypot(
     return grad * (a / safe) if need_a else None, grad * (b / safe) if need_b else None
 
 
-@two(a="a out", b="b out")
+@two(a="a b", b="a b")
 def logaddexp(
     xp: Namespace, grad: Array, out: Array, a: Array, b: Array, need_a: bool, need_b: bool
 ) -> tuple[Any, Any]:
-    """d logaddexp(a, b) = exp(a - out) da + exp(b - out) db; exp cannot overflow, a, b <= out."""
-    # Where both are -inf, so is the result: -inf - 0 keeps the weight 0 instead of nan.
-    safe = xp.where(xp.isfinite(out), out, xp.zeros_like(out))
-    return (
-        grad * xp.exp(a - safe) if need_a else None,
-        grad * xp.exp(b - safe) if need_b else None,
-    )
+    """d logaddexp(a, b) = s(a - b) da + s(b - a) db with the logistic sigmoid s.
+
+    exp(a - out) would lose the digits that a and b have below those of out. Where both are -inf
+    the derivative is 0.
+    """
+    none, equal = xp.zeros_like(grad), a == b  # whose difference is 0, also that of infinities
+    gap = xp.where(equal, none, a) - xp.where(equal, none, b)
+    e = xp.exp(-xp.abs(gap))
+    grad = xp.where(equal & (a == -math.inf), none, grad)
+    large, small = grad / (1 + e), grad * e / (1 + e)
+    first = gap >= 0
+    return xp.where(first, large, small), xp.where(first, small, large)
 
 
 @two(a="a b", b="a b")
@@ -275,8 +280,8 @@ def _power_slope(xp: Namespace, a: Array, b: Any) -> Array:
     """b a^(b-1), without 0 times infinity at b = 0 and a = 0."""
     if isinstance(b, (int, float)):
         return xp.zeros_like(a) if b == 0 else b * a if b == 2 else b * a ** (b - 1)
-    constant = b == 0
-    return b * a ** xp.where(constant, xp.ones_like(b), b - 1)
+    undefined = (a == 0) & (b == 0)
+    return b * xp.where(undefined, xp.ones_like(a), a) ** (b - 1)
 
 
 def _log_or_zero(xp: Namespace, a: Any) -> Any:

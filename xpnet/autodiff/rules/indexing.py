@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from xpnet._typing import Array, Namespace
@@ -25,7 +26,7 @@ def take(
     positions = xp.arange(n, dtype=indices.dtype, device=grad.device)
     hot = xp.astype(xp.expand_dims(positions, axis=1) == indices % n, grad.dtype)
     moved = xp.moveaxis(grad, axis, 0)
-    rows = xp.reshape(moved, (indices.shape[0], -1 if moved.size else 0))
+    rows = xp.reshape(moved, (indices.shape[0], math.prod(moved.shape[1:])))
     return xp.moveaxis(xp.reshape(hot @ rows, (n, *moved.shape[1:])), 0, axis)
 
 

@@ -35,21 +35,22 @@ def matmul(
 
 def _matmul_left(xp: Namespace, grad: Array, b: Array) -> Array:
     """G B^T."""
-    return grad @ xp.matrix_transpose(b if b.ndim > 1 else xp.expand_dims(b, axis=-1))
+    b = b if b.ndim > 1 else xp.expand_dims(b, axis=-1)
+    return xp.matmul(grad, xp.matrix_transpose(b))
 
 
 def _matmul_right(xp: Namespace, grad: Array, a: Array, ndim: int) -> Array:
     """A^T G, for a B of `ndim` dimensions."""
     a = a if a.ndim > 1 else xp.expand_dims(a, axis=0)
     if ndim == 1:
-        return (xp.matrix_transpose(a) @ grad)[..., 0]
+        return xp.matmul(xp.matrix_transpose(a), grad)[..., 0]
     if ndim == 2:
         # One product instead of a sum of products over the leading axes. As (G^T A)^T, so that
         # for x @ weight.T the gradient of `weight` comes out in the memory layout of `weight`.
         a = xp.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
         grad = xp.reshape(grad, (math.prod(grad.shape[:-1]), grad.shape[-1]))
-        return xp.matrix_transpose(xp.matrix_transpose(grad) @ a)
-    return xp.matrix_transpose(a) @ grad
+        return xp.matrix_transpose(xp.matmul(xp.matrix_transpose(grad), a))
+    return xp.matmul(xp.matrix_transpose(a), grad)
 
 
 @composed
@@ -58,7 +59,7 @@ def vecdot(xp: Namespace, base: Any, x1: Array, x2: Array, /, *, axis: int = -1)
     dtype = xp.result_type(x1, x2)
     if xp.isdtype(x1.dtype, "complex floating"):
         x1 = xp.conj(x1)
-    return xp.sum(x1 * x2, axis=axis, dtype=dtype)
+    return xp.sum(xp.multiply(x1, x2), axis=axis, dtype=dtype)
 
 
 @composed
@@ -73,4 +74,4 @@ def tensordot(xp: Namespace, base: Any, x1: Array, x2: Array, /, *, axes: Any = 
     rows, columns = [x1.shape[a] for a in outer1], [x2.shape[a] for a in outer2]
     left = xp.reshape(xp.permute_dims(x1, (*outer1, *inner1)), (math.prod(rows), n))
     right = xp.reshape(xp.permute_dims(x2, (*inner2, *outer2)), (n, math.prod(columns)))
-    return xp.reshape(left @ right, (*rows, *columns))
+    return xp.reshape(xp.matmul(left, right), (*rows, *columns))

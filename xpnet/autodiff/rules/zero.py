@@ -13,4 +13,4 @@ zero("bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shi
 zero("argmax argmin argsort count_nonzero nonzero searchsorted")
 # They look at shapes, dtypes and devices only.
 zero("broadcast_shapes can_cast finfo iinfo isdtype result_type")
-zero("empty empty_like eye from_dlpack ones ones_like zeros zeros_like")
+zero("empty empty_like eye ones ones_like zeros zeros_like")
