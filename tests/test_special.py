@@ -21,9 +21,9 @@ FUNCTIONS = {
     "log_softmax_axis0": ("log_softmax", "log_softmax", {"axis": 0}),
 }
 RNG = np.random.default_rng(1)
-X = RNG.normal(size=(3, 4)) * 5
-COTANGENT = RNG.normal(size=(3, 4))
-DIRECTION = RNG.normal(size=(3, 4))
+X = RNG.normal(size=(5, 4)) * 5
+COTANGENT = RNG.normal(size=(5, 4))
+DIRECTION = RNG.normal(size=(5, 4))
 
 every_function = pytest.mark.parametrize("case", FUNCTIONS)
 
@@ -162,7 +162,7 @@ def test_log_softmax_keeps_the_digits_of_large_scores(lib):
     lib.close(special.log_softmax(x), [-0.048587351573742, -3.048587351573742], 1e-6, atol=0)
 
 
-@pytest.mark.parametrize("n", [2, 10, 1000])
+@pytest.mark.parametrize("n", [2, 1000])
 @pytest.mark.parametrize("score", [-1e20, 1.0, 1e4, 1e20])
 def test_equal_scores_share_the_probability(lib, n, score):
     x = lib.asarray(np.full((n,), score), "float32")

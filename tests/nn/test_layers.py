@@ -12,7 +12,7 @@ import xpnet as xn
 from xpnet import nn
 from xpnet.optim import SGD
 
-X = np.random.default_rng(1).normal(size=(4, 3))
+X = np.random.default_rng(1).normal(size=(5, 4))
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Any]]] = {
     "ReLU": (nn.ReLU, lambda t: t.ReLU()),
     "Tanh": (nn.Tanh, lambda t: t.Tanh()),
@@ -23,19 +23,19 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Any]]] = {
     "LogSoftmax axis": (lambda: nn.LogSoftmax(axis=0), lambda t: t.LogSoftmax(0)),
     "Flatten": (lambda: nn.Flatten(0), lambda t: t.Flatten(0)),
     "Linear": (
-        lambda: nn.Linear(3, 2, dtype="float64"),
-        lambda t: t.Linear(3, 2).double(),
+        lambda: nn.Linear(4, 2, dtype="float64"),
+        lambda t: t.Linear(4, 2).double(),
     ),
     "Linear without bias": (
-        lambda: nn.Linear(3, 2, bias=False, dtype="float64"),
-        lambda t: t.Linear(3, 2, bias=False).double(),
+        lambda: nn.Linear(4, 2, bias=False, dtype="float64"),
+        lambda t: t.Linear(4, 2, bias=False).double(),
     ),
     "Dropout": (lambda: nn.Dropout().eval(), lambda t: t.Dropout().eval()),
     "Sequential": (
         lambda: nn.Sequential(
-            nn.Linear(3, 5, dtype="float64"), nn.Tanh(), nn.Linear(5, 2, dtype="float64")
+            nn.Linear(4, 4, dtype="float64"), nn.Tanh(), nn.Linear(4, 2, dtype="float64")
         ),
-        lambda t: t.Sequential(t.Linear(3, 5).double(), t.Tanh(), t.Linear(5, 2).double()),
+        lambda t: t.Sequential(t.Linear(4, 4).double(), t.Tanh(), t.Linear(4, 2).double()),
     ),
 }
 every_layer = pytest.mark.parametrize("name", LAYERS)
@@ -110,7 +110,7 @@ def test_gradients_equal_central_differences(name, rng):
     assert along == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-7)
 
 
-@pytest.mark.parametrize("make", [nn.ReLU, nn.Tanh, nn.Dropout, lambda: nn.Linear(3, 2)])
+@pytest.mark.parametrize("make", [nn.ReLU, nn.Dropout, lambda: nn.Linear(4, 2)])
 def test_float32_stays_float32(lib, make):
     layer, x = make(), lib.asarray(X, "float32")
     assert layer(x).dtype == lib.xp.float32
