@@ -103,7 +103,7 @@ def parse_arguments():
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--hidden", type=int, nargs="*", default=[256, 128], help="layer widths")
+    parser.add_argument("--hidden", type=int, nargs="*", default=[512], help="layer widths")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="mnist.safetensors", help="checkpoint to write")
     parser.add_argument("--resume", metavar="CHECKPOINT", help="checkpoint to continue from")

@@ -46,7 +46,7 @@ def test_it_says_what_it_does_and_learns(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, *epochs, last = done.stdout.splitlines()
     assert re.fullmatch(
-        r"NumPy [\d.]+\S*, device cpu, float32, seed 0, 50,826 parameters, 1,437 images", first
+        r"NumPy [\d.]+\S*, device cpu, float32, seed 0, 38,410 parameters, 1,437 images", first
     )
     assert len(epochs) == 20
     assert re.fullmatch(

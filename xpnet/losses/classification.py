@@ -11,7 +11,7 @@ from typing import Any
 
 from xpnet._typing import Array, HostArray, Namespace
 from xpnet.autodiff import custom_gradient
-from xpnet.losses.reduction import Reduction, check_predictions, reduce, weigh
+from xpnet.losses.reduction import Reduction, check_predictions, reduce, times, weigh
 from xpnet.namespace import array_namespace
 from xpnet.special import expit, one_hot, softplus, widen
 from xpnet.transfer import to_host
@@ -219,7 +219,8 @@ def binary_cross_entropy(
         )
     values = _sigmoid_loss(logits, xp.astype(targets, logits.dtype, copy=False))
     weight = weigh(name, values, sample_weight)
-    return reduce(name, values if weight is None else values * weight, weight, reduction)
+    values = values if weight is None else times(weight, values)
+    return reduce(name, values, weight, reduction)
 
 
 def check_labels(labels: Array, classes: int, *, ignore_index: int | None = None) -> None:
@@ -341,8 +342,7 @@ class _Labels:
                 valid = valid | (self.targets == self.ignore_index)
             values = xp.where(valid, values, xp.full_like(values, xp.nan))
         weight = weigh(self.loss, values, sample_weight)
-        if weight is not None:
-            values = values * weight
+        values = values if weight is None else times(weight, values)
         if self.class_weight is not None:
             own = xp.sum(self.hard * self.class_weight, axis=-1)
             weight = own if weight is None else own * weight
@@ -373,7 +373,7 @@ def _softmax_loss(logits: Array, q: Array) -> tuple[Array, Callable[[Array], tup
     e = xp.exp(z)
     total = xp.sum(e, axis=-1, keepdims=True)
     s = xp.sum(q, axis=-1, keepdims=True)
-    value = s * xp.log(total) - xp.sum(_times(xp, q, z), axis=-1, keepdims=True)
+    value = s * xp.log(total) - xp.sum(times(q, z), axis=-1, keepdims=True)
 
     def vjp(grad: Array) -> tuple[Any, Any]:
         grad = xp.expand_dims(grad, axis=-1)
@@ -404,19 +404,14 @@ def _expect(log_p: Array, q: Array) -> tuple[Array, Callable[[Array], tuple[Any,
         grad = xp.expand_dims(grad, axis=-1)
         return -grad * q, lambda: -grad * log_p
 
-    return -xp.sum(_times(xp, q, log_p), axis=-1), vjp
-
-
-def _times(xp: Namespace, q: Array, scores: Array) -> Array:
-    """Return q times scores, where a weight of 0 makes 0 of an infinite score too."""
-    return q * xp.where(q == 0, xp.zeros_like(scores), scores)
+    return -xp.sum(times(q, log_p), axis=-1), vjp
 
 
 @custom_gradient
 def _sigmoid_loss(z: Array, t: Array) -> tuple[Array, Callable[[Array], tuple[Any, Any]]]:
     """Return t softplus(-z) + (1 - t) softplus(z); see Notes of `binary_cross_entropy`."""
     xp = array_namespace(z, t)
-    value = _times(xp, t, softplus(-z)) + _times(xp, 1 - t, softplus(z))
+    value = times(t, softplus(-z)) + times(1 - t, softplus(z))
     return value, lambda grad: (
         grad * ((1 - t) * expit(z) - t * expit(-z)),
         lambda: -grad * z,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from xpnet._typing import Array, Namespace
+from xpnet.autodiff import custom_gradient
 from xpnet.namespace import array_namespace
 
-__all__ = ["Reduction", "check_predictions", "reduce", "weigh"]
+__all__ = ["Reduction", "check_predictions", "reduce", "times", "weigh"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -34,7 +35,7 @@ def check_predictions(loss: str, predictions: Array, targets: Array, *, name: st
 
 
 def weigh(loss: str, values: Array, sample_weight: Array | None) -> Array | None:
-    """Return the sample weights in the shape of `values`, so far as trailing axes of 1 do it.
+    """Return the sample weights in the shape and dtype of `values`.
 
     Raises
     ------
@@ -51,7 +52,15 @@ def weigh(loss: str, values: Array, sample_weight: Array | None) -> Array | None
             f"{loss}: expected sample_weight of shape {shape}, or of its first axes, got {given}"
         )
     weight = xp.reshape(sample_weight, given + (1,) * (len(shape) - len(given)))
-    return xp.astype(weight, values.dtype, copy=False)
+    return xp.broadcast_to(xp.astype(weight, values.dtype, copy=False), shape)
+
+
+@custom_gradient
+def times(weight: Array, values: Array) -> tuple[Array, Callable[[Array], tuple[Any, Any]]]:
+    """Return weight times values, where a weight of 0 makes 0 of an infinite value too."""
+    xp = array_namespace(weight, values)
+    product = weight * xp.where(weight == 0, xp.zeros_like(values), values)
+    return product, lambda grad: (lambda: grad * values, lambda: grad * weight)
 
 
 def reduce(loss: str, values: Array, weight: Array | None, reduction: Reduction) -> Array:
@@ -73,5 +82,4 @@ def reduce(loss: str, values: Array, weight: Array | None, reduction: Reduction)
         raise ValueError(f'{loss}: reduction must be "mean", "sum" or "none", got {reduction!r}')
     if weight is None:
         return xp.mean(values)
-    repeats = math.prod(values.shape) / max(math.prod(weight.shape), 1)
-    return xp.sum(values) / (xp.sum(weight) * repeats)
+    return xp.sum(values) / xp.sum(weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet._typing import Array
-from xpnet.losses.reduction import Reduction, check_predictions, reduce, weigh
+from xpnet.losses.reduction import Reduction, check_predictions, reduce, times, weigh
 
 __all__ = ["mse_loss"]
 
@@ -21,7 +21,7 @@ def mse_loss(
     ----------
     predictions : array, real floating
         Any shape.
-    targets : array, real floating
+    targets : array, integer or real floating
         Of the same shape; nothing is broadcast.
     sample_weight : array, optional
         Of that shape, or of its first axes.
@@ -51,12 +51,13 @@ def mse_loss(
     >>> float(xn.losses.mse_loss(xn.asarray([1.0, 3.0]), xn.asarray([1.0, 1.0])))
     2.0
     """
-    check_predictions("mse_loss", predictions, targets, name="predictions")
+    xp = check_predictions("mse_loss", predictions, targets, name="predictions")
     if predictions.shape != targets.shape:
         raise ValueError(
             f"mse_loss: expected targets of the predictions' shape {tuple(predictions.shape)}, "
             f"got {tuple(targets.shape)}"
         )
-    values = (predictions - targets) ** 2
+    values = (predictions - xp.astype(targets, predictions.dtype, copy=False)) ** 2
     weight = weigh("mse_loss", values, sample_weight)
-    return reduce("mse_loss", values if weight is None else values * weight, weight, reduction)
+    values = values if weight is None else times(weight, values)
+    return reduce("mse_loss", values, weight, reduction)

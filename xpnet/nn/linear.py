@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpnet._typing import Array, Device, DType
+from xpnet.namespace import array_namespace
 from xpnet.nn import init
 from xpnet.nn.module import Module, Parameter
 from xpnet.random import Generator
@@ -25,7 +26,7 @@ class Linear(Module):
         Draws the initial values; by default the one that `xpnet.seed` sets.
     dtype : str or dtype, optional
         Of the parameters, and of the inputs that are accepted.
-    device : device, optional
+    device : str or device, optional
         By default the selected one.
 
     Attributes
@@ -41,7 +42,8 @@ class Linear(Module):
         If a width is not positive, or (when called) if the last axis of the input is not
         `in_features` long.
     TypeError
-        If the input has another dtype than the parameters (when called).
+        If the input has another dtype than the parameters, or is of another library (when
+        called).
 
     Examples
     --------
@@ -84,6 +86,7 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Map an array of shape (..., in_features) to one of shape (..., out_features)."""
+        array_namespace(x, self.weight)  # raises if they are of two libraries
         if x.shape[-1:] != (self.in_features,):
             raise ValueError(
                 f"Linear: expected an input of shape (..., {self.in_features}), "

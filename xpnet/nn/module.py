@@ -93,7 +93,7 @@ class Module(Stateful):
     """Base class of layers and models: a function of arrays that owns arrays.
 
     A subclass assigns `Parameter`, `Buffer` and other modules (or lists, tuples and dicts of
-    them) to attributes, in ``__init__``, and computes in ``forward``. Names of parameters are
+    modules) to attributes, in ``__init__``, and computes in ``forward``. Names of parameters are
     dotted paths of attributes, as in PyTorch.
 
     Attributes
@@ -105,7 +105,8 @@ class Module(Stateful):
     -----
     A module owns its arrays: they are copied when they are assigned or loaded, and an optimizer
     may write into them. An array read from a module is valid until the next update; copy it, or
-    take `state_dict`, to keep it.
+    take `state_dict`, to keep it. For the same reason ``a.weight = b.weight`` makes a copy; two
+    parameters that are to stay one are tied with `tie`.
     """
 
     training: bool
@@ -121,6 +122,11 @@ class Module(Stateful):
         if isinstance(value, Parameter):
             self._roles[name] = value.role
             value = copy(value.array)
+        elif isinstance(value, (list, tuple)) and any(isinstance(v, Parameter) for v in value):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: a list of parameters is not tracked; give each an "
+                "attribute of its own, or put them into modules"
+            )
         elif name in self._roles:
             if not is_array(value):
                 del self._roles[name]
@@ -315,6 +321,48 @@ class Module(Stateful):
             roles.update({key: new for key, role in roles.items() if role == old})
         return self
 
+    def tie(self, first: str, *others: str) -> Self:
+        """Make several parameters one, which is trained with the sum of their gradients.
+
+        Parameters
+        ----------
+        first : str
+            Dotted name of the parameter whose array is kept.
+        *others : str
+            Dotted names of those that become the same array.
+
+        Returns
+        -------
+        Module
+            Itself.
+
+        Raises
+        ------
+        KeyError
+            If there is no parameter of that name.
+        ValueError
+            If the shapes differ.
+
+        Examples
+        --------
+        >>> from xpnet import nn
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).tie("0.weight", "1.weight")
+        >>> model[0].weight is model[1].weight
+        True
+        """
+        slots = {slot.name: slot for slot in self.slots() if slot.role != BUFFER}
+        for name in (first, *others):
+            if name not in slots:
+                raise KeyError(f"{type(self).__name__}.tie: no parameter is called {name!r}")
+            expected, given = tuple(slots[first].array.shape), tuple(slots[name].array.shape)
+            if given != expected:
+                raise ValueError(
+                    f"{type(self).__name__}.tie: {first} has shape {expected}, {name} has {given}"
+                )
+        for name in others:
+            slots[name].put(slots[first].array)
+        return self
+
     def extra_repr(self) -> str:
         """Return what the repr shows of the settings of this one module."""
         return ""
@@ -323,6 +371,8 @@ class Module(Stateful):
         own = {key: role for key, role in self._roles.items() if role != BUFFER}
         shapes = ", ".join(f"{key} {_shape(vars(self)[key])}" for key in own)
         lines = [f"({name}): {child!r}" for name, child in self.children()]
+        if lines:
+            lines = [f"{key}: {_shape(vars(self)[key])}" for key in own] + lines
         head = f"{type(self).__name__}({self.extra_repr()}"
         if not lines:
             frozen = ", frozen" if own and FROZEN in own.values() else ""

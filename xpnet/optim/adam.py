@@ -74,7 +74,7 @@ class Adam(Optimizer):
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas}")
         for setting, number in (("eps", eps), ("weight_decay", weight_decay)):
-            if number < 0:
+            if not number >= 0:
                 raise ValueError(f"{name}: {setting} must not be negative, got {number}")
         self.betas = tuple(betas)
         self.eps = eps

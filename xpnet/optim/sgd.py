@@ -64,7 +64,7 @@ class SGD(Optimizer):
             raise ValueError(f"SGD: momentum must be in [0, 1), got {momentum}")
         if nesterov and momentum == 0:
             raise ValueError("SGD: nesterov=True needs a momentum, such as momentum=0.9")
-        if weight_decay < 0:
+        if not weight_decay >= 0:
             raise ValueError(f"SGD: weight_decay must not be negative, got {weight_decay}")
         self.momentum = momentum
         self.nesterov = nesterov

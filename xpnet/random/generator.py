@@ -94,11 +94,13 @@ class Generator:
         Raises
         ------
         ValueError
-            If this takes more than 2**32 blocks of two words.
+            If `n` is more than 2**32, or if this generator has made its 2**32 draws.
         """
         blocks = (n + 1) // 2
         if blocks > _WORDS // 2:
             raise ValueError(f"Generator: {n} words are too many for one draw, at most 2**32")
+        if self.draws >= _WORDS:
+            raise ValueError("Generator: no draws are left of 2**32; use another stream")
         block = xp.arange(blocks, dtype=xp.int32, device=device)
         draw = xp.full((blocks,), signed32(self.draws), dtype=xp.int32, device=device)
         self.draws += 1
@@ -250,6 +252,8 @@ def _is_double(backend: Backend, dtype: DType | str) -> bool:
 def _upload(array: HostArray, dtype: DType | str, device: Device | None) -> Array:
     """Move a host array to the selected backend."""
     backend, chosen = selection()
+    if isinstance(device, str):
+        device = backend.device(device)
     xp = host().namespace()
     wide = xp.float64 if _is_double(backend, dtype) else xp.float32
     array = xp.astype(array, wide, copy=False)
