@@ -36,6 +36,8 @@ class NumPyBackend(Backend):
 
     def from_host(self, array: Any, *, device: Any = None) -> Any:
         """See `Backend.from_host`."""
+        if device not in (None, "cpu"):
+            raise ValueError(f"NumPy has no device {device!r}; it has: cpu")
         return array.copy()
 
     def to_host(self, array: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import os
 import sys
 import time
 
@@ -26,8 +27,8 @@ def main():
     done = 0
     if args.resume:
         progress = xn.checkpoint.load(args.resume, model, optimizer)
-        done = progress["epoch"]
-        rng.load_state_dict(progress["rng"])
+        done = progress.get("epoch", 0)
+        rng.load_state_dict(progress.get("rng", rng.state_dict()))
     count = sum(xn.to_host(parameter).size for parameter in model.parameters().values())
     print(
         f"{backend.title} {backend.version()}, device {backend.device_name(train[0].device)}, "
@@ -38,8 +39,9 @@ def main():
     def save(epoch):
         xn.checkpoint.save(args.output, model, optimizer, epoch=epoch, rng=rng.state_dict())
 
+    if not os.path.exists(args.output):
+        save(done)  # so that Ctrl-C always leaves one
     step = xn.value_and_grad(loss_fn, has_aux=True)
-    save(done)
     for epoch in range(done + 1, args.epochs + 1):
         began = time.perf_counter()
         totals = [0.0, 0.0]  # stay where the arrays are: one wait for the device an epoch
@@ -117,7 +119,5 @@ if __name__ == "__main__":
         print(f"mnist.py: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(
-            "stopped; --resume continues from the checkpoint after the last epoch", file=sys.stderr
-        )
+        print("stopped; --resume continues after the last whole epoch", file=sys.stderr)
         sys.exit(130)

@@ -54,6 +54,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> Any:
     """Import what works on files in host memory, and NumPy with it, only when it is used."""
     if name in ("checkpoint", "data"):

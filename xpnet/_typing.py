@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,4 +16,3 @@ Device: TypeAlias = Any
 Namespace: TypeAlias = Any
 Tree: TypeAlias = Any  # an array, or a list, tuple or dict of trees
 HostArray: TypeAlias = "numpy.ndarray[Any, Any]"
-Initializer: TypeAlias = Callable[..., Array]

@@ -341,9 +341,11 @@ class use_backend:  # noqa: N801 - called as a function, and entered like `conte
 
     def __init__(self, name: str, device: Device | str | None = None) -> None:
         chosen = _select(name, device, source=f"use_backend({name!r})")
-        self._token: Token[Selection | None] = _chosen.set(chosen)
+        self._token: Token[Selection | None] | None = _chosen.set(chosen)
 
     def __enter__(self) -> Backend:
+        if self._token is None:
+            raise RuntimeError("use_backend: this block was left already; call use_backend anew")
         return selection().backend
 
     def __exit__(
@@ -352,4 +354,6 @@ class use_backend:  # noqa: N801 - called as a function, and entered like `conte
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _chosen.reset(self._token)
+        if self._token is not None:
+            _chosen.reset(self._token)
+            self._token = None

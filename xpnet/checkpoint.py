@@ -106,8 +106,8 @@ def load(
         raise DataError(f"{path}: damaged, or not a safetensors file ({error})") from error
     try:
         about = json.loads(metadata[_KEY])
-        progress: dict[str, Any] = about["progress"]
-    except (KeyError, TypeError, ValueError) as error:
+        progress: dict[str, Any] = dict(about["progress"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: a safetensors file, but not a checkpoint that xpnet has written"
         ) from error

@@ -28,8 +28,8 @@ def expit(x: Array, /) -> tuple[Array, Callable[[Array], Array]]:
     Notes
     -----
     With ``e = exp(-|x|)``, which cannot overflow, it is ``1 / (1 + e)`` for ``x >= 0`` and
-    ``e / (1 + e)`` below. The derivative ``e / (1 + e)**2`` keeps its digits where
-    ``y * (1 - y)`` is rounded to zero.
+    ``e / (1 + e)`` below. The derivative ``expit(x) * expit(-x)`` keeps its digits where
+    ``y * (1 - y)`` is rounded to zero, and is as smooth at 0 as the function.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def expit(x: Array, /) -> tuple[Array, Callable[[Array], Array]]:
     xp = array_namespace(x)
     e = xp.exp(-xp.abs(x))
     value = xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
-    return value, lambda grad: grad * e / ((1 + e) * (1 + e))
+    return value, lambda grad: grad * (expit(x) * expit(-x))
 
 
 @custom_gradient
@@ -75,7 +75,7 @@ def softplus(x: Array, /) -> tuple[Array, Callable[[Array], Array]]:
 
 
 @custom_gradient
-def softmax(x: Array, /, axis: int = -1) -> tuple[Array, Callable[[Array], Array]]:
+def softmax(x: Array, /, *, axis: int = -1) -> tuple[Array, Callable[[Array], Array]]:
     """Exponentials that are scaled to sum to one along an axis.
 
     Parameters
@@ -109,7 +109,7 @@ def softmax(x: Array, /, axis: int = -1) -> tuple[Array, Callable[[Array], Array
 
 
 @custom_gradient
-def log_softmax(x: Array, /, axis: int = -1) -> tuple[Array, Callable[[Array], Array]]:
+def log_softmax(x: Array, /, *, axis: int = -1) -> tuple[Array, Callable[[Array], Array]]:
     """Logarithm of the softmax along an axis.
 
     Parameters

@@ -8,6 +8,7 @@ from xpnet._typing import Array, Device, DType, HostArray
 from xpnet.autodiff.tape import CONSTANT, TracedArray, raw
 from xpnet.backend import host, owner, selection
 from xpnet.namespace import array_namespace, is_array
+from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
 __all__ = ["asarray", "copy", "put_like", "to_host"]
@@ -50,10 +51,16 @@ def asarray(
     if isinstance(device, str):
         device = backend.device(device)
     device = chosen if device is None else device
+    if dtype is not None:
+        backend.dtype(dtype)  # raises if the library cannot have it
     if isinstance(x, WrappedArray):
         raise TypeError("xn.asarray: a traced array stays in its library; use xp.asarray")
     if not is_array(x) or owner(type(x)) is not backend:
-        x = backend.from_host(_on_host(x), device=device)
+        array = _on_host(x)
+        if isinstance(dtype, str) and dtype in DTYPES:  # on the host, which has them all
+            xp = host().namespace()
+            array = xp.astype(array, getattr(xp, dtype), copy=False)
+        x = backend.from_host(array, device=device)
     elif device is not None and x.device != device:
         x = backend.from_host(backend.to_host(x), device=device)
     if dtype is None:

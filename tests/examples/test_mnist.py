@@ -94,7 +94,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "--resume continues" in errors
+    assert "--resume continues after the last whole epoch" in errors
     assert "Traceback" not in errors
     resumed = run(tmp_path, *digits, "--resume", "model", "--epochs", "0")
     assert resumed.returncode == 0, resumed.stderr
@@ -150,6 +150,14 @@ def test_the_same_run_on_every_library(lib) -> None:
     np.testing.assert_allclose(values[0], expected_values[0], rtol=1e-6)
     # Rounding differs from then on, and training spreads the difference.
     np.testing.assert_allclose(values, expected_values, rtol=1e-3)
+
+
+def test_five_epochs_of_real_mnist(tmp_path: Path) -> None:
+    if "XPNET_DATA" not in os.environ:
+        pytest.skip("XPNET_DATA names no folder with the real data sets")
+    data = os.path.abspath(os.environ["XPNET_DATA"])
+    done = run(tmp_path, "--epochs", "5", XPNET_DATA=data)
+    assert float(LAST.fullmatch(done.stdout.splitlines()[-1])[1]) >= 0.975
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "array_api_strict"])

@@ -26,8 +26,9 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
         takes the gradient that arrives at the value and returns the gradient of the argument,
         or a tuple with one for each positional argument. In place of a gradient, None is zero,
         and a function of no arguments is called if that gradient is needed. Arrays to be
-        differentiated are positional. Write both in Array API code and the result can be
-        differentiated again.
+        differentiated are positional, and not inside of lists or dicts. Write both in Array API
+        code and the result can be differentiated again; `function` is then called once for each
+        level, so it must draw no random numbers.
 
     Returns
     -------
@@ -37,8 +38,9 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
     Raises
     ------
     TypeError
-        If an array that is being differentiated is passed by keyword (when called), or ``vjp``
-        returns something else than arrays (when a gradient is taken).
+        If an array that is being differentiated is passed by keyword or inside of a container,
+        or if `function` does not return an array and a function (when called), or ``vjp``
+        something else than arrays (when a gradient is taken).
     ValueError
         If ``vjp`` returns the wrong number of gradients, or one of the wrong shape (when a
         gradient is taken).
@@ -60,18 +62,16 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Array:
-        if any(isinstance(x, TracedArray) and x.tape is not CONSTANT for x in kwargs.values()):
-            raise TracedArrayError(
-                f"{name}: an array that is being differentiated was passed by keyword; "
-                "a function with a custom gradient takes those as positional arguments"
-            )
+        _check_arguments(name, args, kwargs)
         traced = next((x for x in (*args, *kwargs.values()) if isinstance(x, TracedArray)), None)
         if traced is None:
-            return function(*args, **kwargs)[0]
+            return _pair(name, function(*args, **kwargs))[0]  # any number will do here
         tape = highest_tape(args)
         values = [strip(tape, x) for x in args]
         options = {key: strip(tape, x) for key, x in kwargs.items()}
-        out, vjp = function(*values, **options)
+        out, vjp = _pair(name, function(*values, **options))
+        if not is_array(out):
+            raise TypeError(f"{name}: its value must be an array, got {type(out).__name__}")
         if tape.level > 1:  # the levels below must meet the given gradient too
             out = wrapper(*values, **options)
         cls = type(traced)
@@ -83,6 +83,30 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
         return cls(out, tape, len(tape) - 1)
 
     return wrapper
+
+
+def _check_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse differentiated arrays where no gradient could be returned for them."""
+    containers = [x for x in args if isinstance(x, (list, tuple, dict))]
+    for where, hidden in (("by keyword", kwargs), ("inside of a container", containers)):
+        for x in tree.leaves(hidden):
+            if isinstance(x, TracedArray) and x.tape is not CONSTANT:
+                raise TracedArrayError(
+                    f"{name}: an array that is being differentiated was passed {where}; "
+                    "a function with a custom gradient takes those as positional arguments"
+                )
+
+
+def _pair(name: str, result: Any) -> tuple[Array, Callable[[Array], Any]]:
+    """Return what a function with a custom gradient returned, once it is what it should be."""
+    if isinstance(result, tuple) and len(result) == 2:
+        value, vjp = result
+        if callable(vjp):
+            return value, vjp
+    raise TypeError(
+        f"{name}: a function with a custom gradient must return (value, vjp), an array and a "
+        f"function, got {type(result).__name__}"
+    )
 
 
 def _pull_custom(xp: Namespace, grad: Array, entry: tuple[Any, ...], grads: list[Any]) -> None:

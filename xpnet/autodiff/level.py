@@ -40,7 +40,8 @@ class Level:
         self.succeeded = False
         self.namespace = differentiable(array_namespace(*arrays))
         self.leaves = 0
-        self._opened = new_tape()
+        levels = [array.tape.level for array in arrays if isinstance(array, TracedArray)]
+        self._opened = new_tape(above=max(levels, default=0))
         self._saved: list[tuple[Slot, Array, TracedArray]] = []
         self._lifted: dict[int, TracedArray] = {}  # by id of the array in the slot
 
@@ -57,8 +58,7 @@ class Level:
         self._opened.__exit__(kind, error, traceback)
         for slot, original, traced in self._saved:
             written = slot.role == BUFFER and slot.array is not traced
-            if not (self.succeeded and written):
-                slot.put(original)
+            slot.put(self.lower(slot.array) if self.succeeded and written else original)
 
     def variables(self, argument: Tree, where: str) -> Variables:
         """Lift an argument to differentiate: its arrays, and its modules' trainable parameters."""

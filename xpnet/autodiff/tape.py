@@ -9,13 +9,13 @@ on a lower tape) and writes one entry. Arrays that nothing is differentiated by 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from xpnet._typing import Array, DType, Namespace
-from xpnet.errors import TracedArrayError
+from xpnet.errors import MissingRuleError, TracedArrayError
 from xpnet.wrapping import WrappedArray, WrappedNamespace, wrap_namespace
 
 __all__ = ["CONSTANT", "Tape", "TracedArray", "backward", "lift", "new_tape", "raw"]
@@ -29,11 +29,12 @@ class Tape(list[Any]):
     the operands.
     """
 
-    __slots__ = ("level",)
+    __slots__ = ("closed", "level")
 
     def __init__(self, level: int) -> None:
         super().__init__()
         self.level = level
+        self.closed = False
 
 
 CONSTANT = Tape(0)  # stays empty
@@ -42,13 +43,15 @@ _depth: ContextVar[int] = ContextVar("xpnet_autodiff_depth", default=0)
 
 
 @contextmanager
-def new_tape() -> Iterator[Tape]:
-    """Open a tape one level above those that are open already."""
-    level = _depth.get() + 1
+def new_tape(above: int) -> Iterator[Tape]:
+    """Open a tape one level above `above` and above those that are open in this context."""
+    level = 1 + max(above, _depth.get())
     token = _depth.set(level)
+    tape = Tape(level)
     try:
-        yield Tape(level)
+        yield tape
     finally:
+        tape.closed = True
         _depth.reset(token)
 
 
@@ -106,6 +109,15 @@ class Like(NamedTuple):
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)
+
+
+def refuse_escaped() -> NoReturn:
+    """Raise for an array whose tape is closed, or is not the open one of its level."""
+    raise TracedArrayError(
+        "a traced array was used after the xn.grad that made it had returned, or in another "
+        "thread's; its gradient would be lost. Keep xn.stop_gradient(x), or return the array as "
+        "part of aux"
+    )
 
 
 def raw(x: Any) -> Any:
@@ -177,6 +189,11 @@ def accumulate(
     if grad.shape != like.shape:
         grad = _sum_to(xp, grad, like.shape)
     if grad.dtype != like.dtype:
+        if any(xp.isdtype(x.dtype, "complex floating") for x in (grad, like)):
+            raise MissingRuleError(
+                "a gradient reached complex numbers, whose differentiation has no rules yet; "
+                "compute with real and imaginary parts"
+            )
         grad = xp.astype(grad, like.dtype)
     previous = grads[parent]
     grads[parent] = grad if previous is None else previous + grad
@@ -191,6 +208,3 @@ def _sum_to(xp: Namespace, grad: Array, shape: tuple[int, ...]) -> Array:
         if size == 1 and grad.shape[extra + axis] != 1
     )
     return xp.reshape(xp.sum(grad, axis=axes, keepdims=True), shape)
-
-
-Pull = Callable[[Namespace, Array, tuple[Any, ...], list[Any]], None]

@@ -9,7 +9,7 @@ from typing import Any
 from xpnet import tree
 from xpnet._typing import Array
 from xpnet.autodiff.level import Level
-from xpnet.autodiff.tape import Tape, TracedArray, backward
+from xpnet.autodiff.tape import Tape, TracedArray, backward, refuse_escaped
 from xpnet.namespace import array_namespace, is_array
 
 __all__ = ["grad", "value_and_grad"]
@@ -85,9 +85,9 @@ def value_and_grad(
                 inside[index] = variable.inside
             inside = [level.constants(argument) for argument in inside]
             result = function(*inside, **{k: level.constants(v) for k, v in kwargs.items()})
+            value, aux = _split(result, name) if has_aux else (result, None)
+            _check_value(value, name)
             level.succeeded = True
-        value, aux = _split(result, name) if has_aux else (result, None)
-        _check_value(value, name)
         arrived = _run_back(level.tape, value, level.leaves)
         gradients = tuple(variable.collect(arrived) for variable in variables)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
@@ -182,6 +182,8 @@ def _check_value(value: Any, name: str) -> None:
 def _run_back(tape: Tape, value: Array, leaves: int) -> list[Array | None]:
     """Return what arrives at each leaf; nothing does where the value does not depend on any."""
     if not isinstance(value, TracedArray) or value.tape is not tape:
+        if isinstance(value, TracedArray) and value.tape.closed:
+            refuse_escaped()
         return [None] * leaves
     xp = value.namespace.wrapped_namespace if tape.level == 1 else value.namespace
     return backward(tape, value, xp.ones_like(value.value), leaves)

@@ -13,14 +13,14 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules import COMPOSED, MANY, ONE, TWO, ZERO, Rule
-from xpnet.autodiff.tape import CONSTANT, Like, TracedArray, accumulate, raw
+from xpnet.autodiff.tape import CONSTANT, Like, TracedArray, accumulate, raw, refuse_escaped
 from xpnet.errors import MissingRuleError, TracedArrayError
 from xpnet.wrapping import WrappedNamespace
 
 __all__ = ["make"]
 
 # Functions of one array whose options can ask for another kind of dtype.
-CASTS = frozenset({"astype", "sum", "prod", "cumulative_sum", "cumulative_prod"})
+CASTS = frozenset({"astype", "sum", "cumulative_sum"})
 SCALARS = frozenset({bool, int, float, complex})
 
 
@@ -97,6 +97,8 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Rule) -> Callab
                     value_b, index_b = b.value, b.index
                 elif other is CONSTANT:
                     value_b = b.value
+                elif other.level == tape.level:
+                    refuse_escaped()
                 elif other.level > tape.level:
                     tape, value_b, index_b, index_a = other, b.value, b.index, -1
                     if a.tape is not CONSTANT:
@@ -229,8 +231,14 @@ def pull_missing(xp: Namespace, grad: Array, entry: tuple[Any, ...], grads: list
 
 def highest_tape(arrays: Sequence[Any]) -> Any:
     """Return the tape of the highest level among `arrays`."""
-    tapes = [x.tape for x in arrays if isinstance(x, TracedArray)]
-    return max(tapes, key=lambda tape: tape.level, default=CONSTANT)
+    highest = CONSTANT
+    for x in arrays:
+        if isinstance(x, TracedArray) and x.tape is not highest:
+            if x.tape.level == highest.level:
+                refuse_escaped()
+            if x.tape.level > highest.level:
+                highest = x.tape
+    return highest
 
 
 def strip(tape: Any, x: Any) -> Any:

@@ -113,9 +113,9 @@ def cross_entropy(
         raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing}")
     logits, targets = _classes_last(xp, name, logits, targets, axis)
     labels = _Labels(xp, name, logits, targets, class_weight, ignore_index)
-    distribution = labels.distribution(label_smoothing)
+    distribution = labels.distribution(float(label_smoothing))
     losses = _softmax_loss if from_logits else _log_loss
-    return labels.reduce(losses(logits, distribution), sample_weight, reduction)
+    return labels.reduce(losses(labels.counted(logits), distribution), sample_weight, reduction)
 
 
 def nll_loss(
@@ -162,7 +162,8 @@ def nll_loss(
     xp = check_predictions(name, log_probabilities, targets, name="log_probabilities")
     log_p, targets = _classes_last(xp, name, log_probabilities, targets, axis)
     labels = _Labels(xp, name, log_p, targets, class_weight, ignore_index)
-    return labels.reduce(_expect(log_p, labels.distribution(0.0)), sample_weight, reduction)
+    losses = _expect(labels.counted(log_p), labels.distribution(0.0))
+    return labels.reduce(losses, sample_weight, reduction)
 
 
 def binary_cross_entropy(
@@ -311,11 +312,19 @@ class _Labels:
         self.class_weight = (
             None if class_weight is None else xp.astype(class_weight, self.dtype, copy=False)
         )
-        self.targets = widen(targets) if self.indexed else targets
-        hard = one_hot(self.targets, self.classes) if self.indexed else targets
+        if not self.indexed:
+            self.targets, self.hard = targets, xp.astype(targets, self.dtype, copy=False)
+            return
+        self.targets = widen(targets)
+        valid = (self.targets >= 0) & (self.targets < self.classes)
+        hard = one_hot(self.targets, self.classes)
         if ignore_index is not None:
-            hard = hard & xp.expand_dims(self.targets != ignore_index, axis=-1)
-        self.hard = xp.astype(hard, self.dtype, copy=False)
+            kept = self.targets != ignore_index
+            valid = valid | ~kept
+            hard = hard & xp.expand_dims(kept, axis=-1)
+        hard = xp.astype(hard, self.dtype)
+        # A wrong index makes its own loss and gradient nan, on every library and without a sync.
+        self.hard = xp.where(xp.expand_dims(valid, axis=-1), hard, xp.full_like(hard, xp.nan))
 
     def distribution(self, smoothing: float) -> Array:
         """Return what the log-probabilities are multiplied by: targets, smoothed and weighted."""
@@ -327,6 +336,13 @@ class _Labels:
                 q = q * self.xp.expand_dims(kept, axis=-1)
         return q if self.class_weight is None else q * self.class_weight
 
+    def counted(self, scores: Array) -> Array:
+        """Return the scores, zeros for the samples that are ignored, whatever theirs are."""
+        if self.ignore_index is None:
+            return scores
+        ignored = self.xp.expand_dims(self.targets == self.ignore_index, axis=-1)
+        return self.xp.where(ignored, self.xp.zeros_like(scores), scores)
+
     def _kept(self) -> Array | None:
         """Return 0 for the samples that are ignored and 1 for the others."""
         if self.ignore_index is None:
@@ -334,13 +350,8 @@ class _Labels:
         return self.xp.astype(self.targets != self.ignore_index, self.dtype)
 
     def reduce(self, values: Array, sample_weight: Array | None, reduction: Reduction) -> Array:
-        """Weigh and reduce the losses of the samples; an index out of range makes its loss nan."""
+        """Weigh and reduce the losses of the samples."""
         xp = self.xp
-        if self.indexed:
-            valid = (self.targets >= 0) & (self.targets < self.classes)
-            if self.ignore_index is not None:
-                valid = valid | (self.targets == self.ignore_index)
-            values = xp.where(valid, values, xp.full_like(values, xp.nan))
         weight = weigh(self.loss, values, sample_weight)
         values = values if weight is None else times(weight, values)
         if self.class_weight is not None:
@@ -410,7 +421,6 @@ def _expect(log_p: Array, q: Array) -> tuple[Array, Callable[[Array], tuple[Any,
 @custom_gradient
 def _sigmoid_loss(z: Array, t: Array) -> tuple[Array, Callable[[Array], tuple[Any, Any]]]:
     """Return t softplus(-z) + (1 - t) softplus(z); see Notes of `binary_cross_entropy`."""
-    xp = array_namespace(z, t)
     value = times(t, softplus(-z)) + times(1 - t, softplus(z))
     return value, lambda grad: (
         grad * ((1 - t) * expit(z) - t * expit(-z)),

@@ -43,7 +43,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, rng: Generator | None = None) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p must be a probability in [0, 1], got {p}")
-        self.p = p
+        self.p = float(p)  # a NumPy scalar would promote what it multiplies
         self.rng = rng
 
     def forward(self, x: Array) -> Array:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from xpnet._typing import Array
-from xpnet.autodiff.tape import raw
+from xpnet.autodiff import stop_gradient
+from xpnet.autodiff.tape import TracedArray, raw
+from xpnet.errors import TracedArrayError
 from xpnet.namespace import array_namespace, is_array
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful
 from xpnet.transfer import copy, put_like, to_host
@@ -131,10 +133,16 @@ class Module(Stateful):
             if not is_array(value):
                 del self._roles[name]
             elif self._roles[name] == BUFFER:
-                # Written inside a function that is being differentiated: the level ends here.
-                value = copy(raw(value))
+                # Written inside a function that is being differentiated: its gradient ends here.
+                lifted = isinstance(vars(self).get(name), TracedArray)
+                value = stop_gradient(value) if lifted else copy(raw(value))
+            elif isinstance(value, TracedArray) or isinstance(vars(self).get(name), TracedArray):
+                raise TracedArrayError(
+                    f"{type(self).__name__}.{name}: a parameter was written to inside xn.grad, "
+                    "which would be undone; update it afterwards, or make it an nn.Buffer"
+                )
             else:
-                value = copy(value)
+                value = copy(Parameter(value).array)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:

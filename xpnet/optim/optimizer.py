@@ -120,14 +120,19 @@ class Optimizer(Stateful):
         }
         expected = {name: tied[0].array for name, tied in slots.items()}
         problems = _mismatches(expected, grads, dtypes=True)
+        problems += "".join(
+            f"\n  {name}: the optimizer has the moments of another model"
+            for name, parameter in expected.items()
+            for moment in self.state.get(name, {}).values()
+            if tuple(moment.shape) != tuple(parameter.shape)
+        )
         if problems:
             raise ValueError(
                 f"{type(self).__name__}.update: the gradients do not fit the trainable parameters "
                 f"of the model:{problems}"
             )
-        rate = (
-            self.learning_rate(self.steps) if callable(self.learning_rate) else self.learning_rate
-        )
+        schedule = self.learning_rate
+        rate = float(schedule(self.steps) if callable(schedule) else schedule)
         for name, parameter in expected.items():
             if name not in self.state:
                 zeros = array_namespace(parameter).zeros_like

@@ -11,7 +11,17 @@ __all__ = ["astype", "broadcast_arrays", "broadcast_to"]
 
 
 @one()
-def astype(xp: Namespace, grad: Array, out: Array, x: Array, /, dtype: DType, **_: Any) -> Array:
+def astype(
+    xp: Namespace,
+    grad: Array,
+    out: Array,
+    x: Array,
+    /,
+    dtype: DType,
+    *,
+    copy: bool = True,
+    device: Any = None,
+) -> Array:
     """d astype(x) = dx between floating dtypes, 0 to any other.
 
     The gradient goes back to the dtype of x like every other. Arrays of integers and booleans lie

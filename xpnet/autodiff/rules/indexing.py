@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 from xpnet._typing import Array, Namespace
@@ -79,7 +80,7 @@ def _zeros(xp: Namespace, like: Array, axis: int, n: int) -> Array:
 
 def _complete(key: Any, ndim: int) -> list[Any]:
     """Return an index for every axis, and the Nones between, without an ellipsis."""
-    keys = list(key) if isinstance(key, tuple) else [key]
+    keys = [_as_int(k) for k in (key if isinstance(key, tuple) else (key,))]
     if not all(k is None or k is ... or isinstance(k, (int, slice)) for k in keys):
         raise MissingRuleError(
             "a gradient reached x[key] with an array as index, which has no differentiation rule; "
@@ -91,6 +92,13 @@ def _complete(key: Any, ndim: int) -> list[Any]:
         return keys + fill
     at = keys.index(...)
     return keys[:at] + fill + keys[at + 1 :]
+
+
+def _as_int(key: Any) -> Any:
+    """Return the Python integer that a number of an array library stands for."""
+    if isinstance(key, slice) or getattr(key, "shape", None) != ():
+        return key
+    return operator.index(key)
 
 
 ONE["__getitem__"] = Rule(getitem)

@@ -50,7 +50,9 @@ def squeeze(xp: Namespace, grad: Array, out: Array, x: Array, /, axis: Any) -> A
 
 
 @one()
-def reshape(xp: Namespace, grad: Array, out: Array, x: Array, /, shape: Any, **_: Any) -> Array:
+def reshape(
+    xp: Namespace, grad: Array, out: Array, x: Array, /, shape: Any, *, copy: Any = None
+) -> Array:
     """d reshape(x) = reshape(dx)."""
     return xp.reshape(grad, x.shape)
 
