@@ -263,3 +263,14 @@ def test_put_like_asks_a_library_without_a_backend() -> None:
     array = put_like(np.array([3, 4]), Foreign([1.0]))
     assert type(array) is Foreign
     assert array.value.tolist() == [3, 4]
+
+
+def test_doubles_become_singles_on_the_host(lib: Any) -> None:
+    """A library without float64 takes float64 data if float32 is asked for."""
+    array = xn.asarray(np.asarray([0.5, 3.0]) / 2, dtype="float32")
+    assert lib.to_host(array).dtype == np.float32
+
+
+def test_numpy_has_one_device() -> None:
+    with pytest.raises(ValueError, match="NumPy has no device 'cuda:0'; it has: cpu"):
+        xn.nn.Linear(1, 1, device="cuda:0")

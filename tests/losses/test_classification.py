@@ -686,3 +686,22 @@ def test_binary_cross_entropy_broadcasts_nothing(lib):
         )
     with pytest.raises(ValueError, match="binary_cross_entropy: reduction must be"):
         binary_cross_entropy(weight, weight, reduction="avg")
+
+
+def test_an_ignored_row_may_hold_anything(lib):
+    logits = np.asarray([[1.0, 2.0], [math.nan, 1.0], [-math.inf, -math.inf]])
+    labels = lib.asarray([0, 7, 7], None)
+    with lib.guard():
+        loss, gradient = xn.value_and_grad(cross_entropy)(
+            lib.asarray(logits), labels, ignore_index=7
+        )
+    lib.close(loss, math.log1p(math.e))
+    p = 1 / (1 + math.e)
+    lib.close(gradient, [[p - 1, 1 - p], [0, 0], [0, 0]])
+
+
+def test_a_wrong_label_makes_its_own_gradient_nan(lib):
+    gradient = xn.grad(total(cross_entropy))(
+        lib.asarray(np.zeros((2, 2))), {"targets": lib.asarray([0, 5], None)}, 1.0
+    )
+    lib.close(gradient, [[-0.25, 0.25], [math.nan, math.nan]])

@@ -549,3 +549,19 @@ def test_repr_shows_the_settings_of_a_module_of_ones_own():
 
     assert repr(Power(np.ones((2, 1)), np.ones(7))) == "Power(n=2)  # factor (2, 1): 2 parameters"
     assert repr(nn.Sequential()) == "Sequential()"
+
+
+def test_tying_makes_one_parameter_of_several(lib):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).tie("0.weight", "1.weight")
+    assert model[0].weight is model[1].weight
+    with pytest.raises(KeyError, match=r"Sequential\.tie: no parameter is called '2\.weight'"):
+        model.tie("0.weight", "2.weight")
+    message = r"Sequential\.tie: 0\.weight has shape \(2, 2\), 0\.bias has \(2,\)"
+    with pytest.raises(ValueError, match=message):
+        model.tie("0.weight", "0.bias")
+
+
+def test_a_list_of_parameters_is_refused(lib):
+    model = nn.Module()
+    with pytest.raises(TypeError, match=r"Module\.weights: a list of parameters is not tracked"):
+        model.weights = [nn.Parameter(lib.asarray([1.0]))]

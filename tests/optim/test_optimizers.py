@@ -592,3 +592,13 @@ def test_numbers_out_of_range_are_refused(cls, options, message):
 )
 def test_repr_shows_every_setting(optimizer, text):
     assert repr(optimizer) == text
+
+
+def test_the_moments_of_another_model_are_refused(lib):
+    first, second = (Parameters(w=lib.asarray(np.zeros(n))) for n in (2, 3))
+    optimizer = Adam()
+    optimizer.update(first, {"w": lib.asarray([1.0, 2.0])})
+    before = snapshot(second, optimizer)
+    with pytest.raises(ValueError, match=r"\n  w: the optimizer has the moments of another model"):
+        optimizer.update(second, {"w": lib.asarray([1.0, 2.0, 3.0])})
+    assert_same(snapshot(second, optimizer), before)

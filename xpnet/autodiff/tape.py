@@ -189,14 +189,19 @@ def accumulate(
     if grad.shape != like.shape:
         grad = _sum_to(xp, grad, like.shape)
     if grad.dtype != like.dtype:
-        if any(xp.isdtype(x.dtype, "complex floating") for x in (grad, like)):
-            raise MissingRuleError(
-                "a gradient reached complex numbers, whose differentiation has no rules yet; "
-                "compute with real and imaginary parts"
-            )
+        refuse_complex(xp, grad, like)
         grad = xp.astype(grad, like.dtype)
     previous = grads[parent]
     grads[parent] = grad if previous is None else previous + grad
+
+
+def refuse_complex(xp: Namespace, *arrays: Array) -> None:
+    """Raise if one of the arrays is complex."""
+    if any(xp.isdtype(x.dtype, "complex floating") for x in arrays):
+        raise MissingRuleError(
+            "a gradient reached complex numbers, whose differentiation has no rules yet; "
+            "compute with real and imaginary parts"
+        )
 
 
 def _sum_to(xp: Namespace, grad: Array, shape: tuple[int, ...]) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import composed, one, two
+from xpnet.autodiff.tape import refuse_complex
 
 __all__: list[str] = []
 
@@ -28,6 +29,7 @@ def expit(x: Array) -> Array:
 @one("x")
 def abs_(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d |x| = sign(x) dx."""
+    refuse_complex(xp, x)
     return xp.where(x > 0, grad, xp.where(x < 0, -grad, xp.zeros_like(grad)))
 
 
