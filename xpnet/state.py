@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from xpnet._typing import Array
+from xpnet.namespace import is_array
 
-__all__ = ["BUFFER", "FROZEN", "PARAMETER", "Role", "Slot", "Stateful"]
+__all__ = ["BUFFER", "FROZEN", "PARAMETER", "Role", "Slot", "Stateful", "mismatches"]
 
 Role = Literal["parameter", "frozen", "buffer"]
 PARAMETER: Role = "parameter"  # trained: `value_and_grad` differentiates, optimizers update
@@ -42,3 +43,41 @@ class Stateful:
         An array in two slots (a tied parameter) is yielded twice, as one and the same object.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no slots()")
+
+
+def mismatches(
+    expected: Mapping[str, Array],
+    given: Mapping[str, Any],
+    *,
+    fits: Callable[[Array, Array], bool] = lambda array, like: True,
+) -> str:
+    """Say, a line each, which names are missing or unknown and which arrays do not fit.
+
+    Parameters
+    ----------
+    expected : mapping from str to array
+        For each name an array of the right shape and dtype.
+    given : mapping
+        What is to be checked.
+    fits : callable, optional
+        Compares the dtypes of an array and the expected one.
+
+    Returns
+    -------
+    str
+        Empty if all is well; else each line starts with a line break.
+    """
+    problems = [f"missing: {name}" for name in expected if name not in given]
+    problems += [f"unknown: {name}" for name in given if name not in expected]
+    for name, like in expected.items():
+        if name not in given:
+            continue
+        array = given[name]
+        if not is_array(array):
+            problems.append(f"{name}: expected an array, got {type(array).__name__}")
+        elif tuple(array.shape) != tuple(like.shape):
+            shapes = f"expected shape {tuple(like.shape)}, got {tuple(array.shape)}"
+            problems.append(f"{name}: {shapes}")
+        elif not fits(array, like):
+            problems.append(f"{name}: expected dtype {like.dtype}, got {array.dtype}")
+    return "".join(f"\n  {problem}" for problem in problems)

@@ -11,7 +11,7 @@ from xpnet.namespace import array_namespace, is_array
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["asarray", "copy", "put_like", "to_host"]
+__all__ = ["asarray", "copy", "copy_like", "put_like", "to_host"]
 
 
 def asarray(
@@ -116,6 +116,14 @@ def put_like(array: HostArray, like: Array) -> Array:
     if backend is not None:
         return backend.from_host(array, device=like.device)
     return array_namespace(like).asarray(array, device=like.device)
+
+
+def copy_like(array: Array, like: Array) -> Array:
+    """Copy an array of any library to the library, device and dtype of `like`."""
+    xp = array_namespace(like)
+    moves = array_namespace(array) is not xp or array.device != like.device
+    array = put_like(to_host(array), like) if moves else copy(array)
+    return xp.astype(array, like.dtype, copy=False)
 
 
 def _on_host(x: Any) -> HostArray:

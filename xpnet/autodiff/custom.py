@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +84,9 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
         tape.append((_pull_custom, vjp, name, parents, likes))
         return cls(out, tape, len(tape) - 1)
 
+    with contextlib.suppress(TypeError, ValueError):  # not every callable has a signature
+        shown = inspect.signature(function).replace(return_annotation="Array")
+        vars(wrapper)["__signature__"] = shown
     return wrapper
 
 

@@ -11,8 +11,8 @@ from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
 from xpnet.errors import TracedArrayError
 from xpnet.namespace import array_namespace, is_array
-from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful
-from xpnet.transfer import copy, put_like, to_host
+from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, mismatches
+from xpnet.transfer import copy, copy_like
 
 __all__ = ["Buffer", "Module", "Parameter"]
 
@@ -248,33 +248,20 @@ class Module(Stateful):
             If names are missing or unknown, or shapes or kinds of dtype differ. All that is
             wrong is listed, and nothing is changed.
         """
-        slots = {slot.name: slot for slot in self.slots()}
-        problems = [f"missing: {name}" for name in slots if name not in state]
-        problems += [f"unknown: {name}" for name in state if name not in slots]
-        loaded: dict[int, Array] = {}  # by id of the replaced array, so that tied ones stay tied
-        for name, slot in slots.items():
-            old = slot.array
-            if name not in state:
-                continue
-            if not is_array(state[name]):
-                problems.append(f"{name}: expected an array, got {type(state[name]).__name__}")
-                continue
-            if tuple(state[name].shape) != tuple(old.shape):
-                expected, given = tuple(old.shape), tuple(state[name].shape)
-                problems.append(f"{name}: expected shape {expected}, got {given}")
-                continue
-            if _is_real(state[name]) != _is_real(old):
-                problems.append(f"{name}: expected dtype {old.dtype}, got {state[name].dtype}")
-                continue
-            if id(old) not in loaded:
-                loaded[id(old)] = _copy_like(state[name], old)
+        slots = list(self.slots())
+        expected = {slot.name: slot.array for slot in slots}
+        problems = mismatches(expected, state, fits=lambda a, b: _is_real(a) == _is_real(b))
         if problems:
             raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state does not fit this model:\n  "
-                + "\n  ".join(problems)
+                f"{type(self).__name__}.load_state_dict: the state does not fit this model:"
+                + problems
             )
-        for slot in list(slots.values()):
-            slot.put(loaded[id(slot.array)])
+        loaded: dict[int, Array] = {}  # by id of the replaced array, so that tied ones stay tied
+        for name, old in expected.items():
+            if id(old) not in loaded:
+                loaded[id(old)] = copy_like(state[name], old)
+        for slot in slots:
+            slot.put(loaded[id(expected[slot.name])])
 
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all below it to training, or to evaluation.
@@ -400,15 +387,6 @@ def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
         members = value.items() if isinstance(value, dict) else enumerate(value)
         for key, member in members:
             yield from _modules_in(f"{name}.{key}", member)
-
-
-def _copy_like(array: Array, old: Array) -> Array:
-    """Copy an array of any library to the library, device and dtype of `old`."""
-    xp = array_namespace(old)
-    if array_namespace(array) is not xp or array.device != old.device:
-        array = put_like(to_host(array), old)
-        return xp.astype(array, old.dtype, copy=False)
-    return xp.astype(copy(array), old.dtype, copy=False)
 
 
 def _is_real(array: Array) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from xpnet._typing import Array
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import array_namespace
 from xpnet.nn.module import Module
-from xpnet.state import BUFFER, PARAMETER, Slot, Stateful
-from xpnet.transfer import copy, put_like, to_host
+from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
+from xpnet.transfer import copy, copy_like
 
 __all__ = ["Optimizer", "Rate"]
 
@@ -119,7 +119,7 @@ class Optimizer(Stateful):
             if all(slot.role == PARAMETER for slot in tied)
         }
         expected = {name: tied[0].array for name, tied in slots.items()}
-        problems = _mismatches(expected, grads, dtypes=True)
+        problems = mismatches(expected, grads, fits=_same_dtype)
         problems += "".join(
             f"\n  {name}: the optimizer has the moments of another model"
             for name, parameter in expected.items()
@@ -192,14 +192,14 @@ class Optimizer(Stateful):
             for moment in self.moments
             if name in parameters
         }
-        problems += _mismatches(expected, arrays)
+        problems += mismatches(expected, arrays)
         if problems:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: the state does not fit:{problems}"
             )
         self.state = {
             name: {
-                moment: _moved(arrays[f"{name}.{moment}"], parameters[name])
+                moment: copy_like(arrays[f"{name}.{moment}"], parameters[name])
                 for moment in self.moments
             }
             for name in updates
@@ -226,29 +226,9 @@ def _tied_slots(model: Module) -> dict[str, list[Slot]]:
     return {group[0].name: group for group in tied.values()}
 
 
-def _mismatches(
-    expected: Mapping[str, Array], given: Mapping[str, Any], *, dtypes: bool = False
-) -> str:
-    """Say, a line each, what is missing, unknown or different in `given`."""
-    problems = [f"missing: {name}" for name in expected if name not in given]
-    problems += [f"unknown: {name}" for name in given if name not in expected]
-    for name, like in expected.items():
-        if name not in given:
-            continue
-        if not is_array(given[name]):
-            problems.append(f"{name}: expected an array, got {type(given[name]).__name__}")
-        elif tuple(given[name].shape) != tuple(like.shape):
-            shapes = f"expected shape {tuple(like.shape)}, got {tuple(given[name].shape)}"
-            problems.append(f"{name}: {shapes}")
-        elif dtypes and given[name].dtype != like.dtype:
-            problems.append(f"{name}: expected dtype {like.dtype}, got {given[name].dtype}")
-    return "".join(f"\n  {problem}" for problem in problems)
-
-
-def _moved(array: Array, like: Array) -> Array:
-    """Copy an array of any library to the library, device and dtype of `like`."""
-    return array_namespace(like).astype(put_like(to_host(array), like), like.dtype, copy=False)
-
-
 def _is_count(number: Any) -> bool:
     return isinstance(number, int) and number >= 0
+
+
+def _same_dtype(array: Array, like: Array) -> bool:
+    return bool(array.dtype == like.dtype)
