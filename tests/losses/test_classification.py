@@ -705,3 +705,18 @@ def test_a_wrong_label_makes_its_own_gradient_nan(lib):
         lib.asarray(np.zeros((2, 2))), {"targets": lib.asarray([0, 5], None)}, 1.0
     )
     lib.close(gradient, [[-0.25, 0.25], [math.nan, math.nan]])
+
+
+def test_targets_and_weights_may_be_closed_over(lib):
+    logits = lib.asarray(np.random.default_rng(12).normal(size=(4, 3)))
+    labels = lib.asarray([0, 1, 2, 1], None)
+    options = {
+        "class_weight": lib.asarray([1.0, 2.0, 0.5]),
+        "sample_weight": lib.asarray([1.0, 2.0, 3.0, 0.0]),
+        "ignore_index": 2,
+        "label_smoothing": 0.1,
+    }
+    with lib.guard():
+        closed = xn.grad(lambda z: cross_entropy(z, labels, **options))(logits)
+        passed = xn.grad(cross_entropy)(logits, labels, **options)
+    lib.close(closed, lib.to_host(passed), 1e-15)
