@@ -91,13 +91,16 @@ class Labels:
         if not self.indexed and ignore_index is not None:
             raise ValueError(f"{loss}: ignore_index needs class indices as targets")
         array_namespace(scores, class_weight)  # raises if the weights are no array
+        targets = xp.asarray(targets)  # one that was closed over is traced like the scores
         if class_weight is not None and tuple(class_weight.shape) != (self.classes,):
             raise ValueError(
                 f"{loss}: expected class_weight of shape ({self.classes},), got "
                 f"{tuple(class_weight.shape)}"
             )
         self.class_weight = (
-            None if class_weight is None else xp.astype(class_weight, self.dtype, copy=False)
+            None
+            if class_weight is None
+            else xp.astype(xp.asarray(class_weight), self.dtype, copy=False)
         )
         if not self.indexed:
             self.targets, self.hard = targets, xp.astype(targets, self.dtype, copy=False)
