@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import math
 import os
 import sys
 import time
@@ -29,7 +30,7 @@ def main():
         progress = xn.checkpoint.load(args.resume, model, optimizer)
         done = progress.get("epoch", 0)
         rng.load_state_dict(progress.get("rng", rng.state_dict()))
-    count = sum(xn.to_host(parameter).size for parameter in model.parameters().values())
+    count = sum(math.prod(parameter.shape) for parameter in model.parameters().values())
     print(
         f"{backend.title} {backend.version()}, device {backend.device_name(train[0].device)}, "
         f"{str(train[0].dtype).split('.')[-1]}, seed {args.seed}, {count:,} parameters, "

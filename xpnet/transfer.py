@@ -136,7 +136,7 @@ def _on_host(x: Any) -> HostArray:
         array = xp.asarray(x)
     except ValueError as error:
         raise ValueError(f"xn.asarray: {error}") from error
-    if not _is_numbers(array):
+    if not xp.isdtype(array.dtype, ("bool", "numeric")):
         raise TypeError(
             "xn.asarray: expected an array, a number or a nested list of numbers, got "
             f"{type(x).__name__} that would become an array of {array.dtype}"
@@ -146,7 +146,3 @@ def _on_host(x: Any) -> HostArray:
     elif array.dtype == xp.complex128:
         array = xp.astype(array, xp.complex64)
     return array
-
-
-def _is_numbers(array: HostArray) -> bool:
-    return array.dtype.kind in "biufc"

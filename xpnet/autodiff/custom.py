@@ -93,6 +93,8 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
 def _check_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse differentiated arrays where no gradient could be returned for them."""
     containers = [x for x in args if isinstance(x, (list, tuple, dict))]
+    if not (kwargs or containers):
+        return
     for where, hidden in (("by keyword", kwargs), ("inside of a container", containers)):
         for x in tree.leaves(hidden):
             if isinstance(x, TracedArray) and x.tape is not CONSTANT:

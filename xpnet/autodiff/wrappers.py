@@ -29,7 +29,7 @@ def make(
 ) -> Callable[..., Any]:
     """Return the differentiable stand-in for `function`; see `xpnet.wrapping.wrap_namespace`."""
     if name in ONE:
-        return make_one(cls, function, ONE[name])
+        return make_one(cls, function, ONE[name], casts=name in CASTS)
     if name in TWO:
         return _with_leading(cls, function, TWO[name])
     if name in MANY:
@@ -41,10 +41,11 @@ def make(
     return make_missing(cls, name, function)
 
 
-def make_one(cls: type[Any], function: Callable[..., Any], rule: Rule) -> Callable[..., Any]:
+def make_one(
+    cls: type[Any], function: Callable[..., Any], rule: Rule, *, casts: bool
+) -> Callable[..., Any]:
     """Wrap ``function(x, ...)``: only `x` is differentiated, the rest are plain options."""
     save_x, save_out = "x" in rule.saves, "out" in rule.saves
-    casts = function.__name__ in CASTS
 
     def call(x: Any, /, *args: Any, **options: Any) -> Any:
         if type(x) is not cls:

@@ -219,8 +219,7 @@ def binary_cross_entropy(
             f"{tuple(targets.shape)}; one logit a sample may need xp.squeeze(logits, axis=-1)"
         )
     values = _sigmoid_loss(logits, xp.astype(targets, logits.dtype, copy=False))
-    weight = weigh(name, values, sample_weight)
-    values = values if weight is None else times(weight, values)
+    values, weight = weigh(name, values, sample_weight)
     return reduce(name, values, weight, reduction)
 
 

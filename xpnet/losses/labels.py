@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet._typing import Array, HostArray, Namespace
-from xpnet.losses.reduction import Reduction, reduce, times, weigh
+from xpnet.losses.reduction import Reduction, reduce, weigh
 from xpnet.namespace import array_namespace
 from xpnet.special import one_hot, widen
 from xpnet.transfer import to_host
@@ -142,8 +142,7 @@ class Labels:
     def reduce(self, values: Array, sample_weight: Array | None, reduction: Reduction) -> Array:
         """Weigh and reduce the losses of the samples."""
         xp = self.xp
-        weight = weigh(self.loss, values, sample_weight)
-        values = values if weight is None else times(weight, values)
+        values, weight = weigh(self.loss, values, sample_weight)
         if self.class_weight is not None:
             own = xp.sum(self.hard * self.class_weight, axis=-1)
             weight = own if weight is None else own * weight

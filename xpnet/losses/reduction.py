@@ -34,8 +34,8 @@ def check_predictions(loss: str, predictions: Array, targets: Array, *, name: st
     return xp
 
 
-def weigh(loss: str, values: Array, sample_weight: Array | None) -> Array | None:
-    """Return the sample weights in the shape and dtype of `values`.
+def weigh(loss: str, values: Array, sample_weight: Array | None) -> tuple[Array, Array | None]:
+    """Return the weighted values, and the weights in their shape and dtype.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def weigh(loss: str, values: Array, sample_weight: Array | None) -> Array | None
         If the weights do not have the leading axes of `values`.
     """
     if sample_weight is None:
-        return None
+        return values, None
     xp = array_namespace(values, sample_weight)
     shape = tuple(values.shape)
     given = tuple(sample_weight.shape)
@@ -52,7 +52,8 @@ def weigh(loss: str, values: Array, sample_weight: Array | None) -> Array | None
             f"{loss}: expected sample_weight of shape {shape}, or of its first axes, got {given}"
         )
     weight = xp.reshape(sample_weight, given + (1,) * (len(shape) - len(given)))
-    return xp.broadcast_to(xp.astype(weight, values.dtype, copy=False), shape)
+    weight = xp.broadcast_to(xp.astype(weight, values.dtype, copy=False), shape)
+    return times(weight, values), weight
 
 
 @custom_gradient

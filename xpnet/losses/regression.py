@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet._typing import Array
-from xpnet.losses.reduction import Reduction, check_predictions, reduce, times, weigh
+from xpnet.losses.reduction import Reduction, check_predictions, reduce, weigh
 
 __all__ = ["mse_loss"]
 
@@ -58,6 +58,5 @@ def mse_loss(
             f"got {tuple(targets.shape)}"
         )
     values = (predictions - xp.astype(targets, predictions.dtype, copy=False)) ** 2
-    weight = weigh("mse_loss", values, sample_weight)
-    values = values if weight is None else times(weight, values)
+    values, weight = weigh("mse_loss", values, sample_weight)
     return reduce("mse_loss", values, weight, reduction)
