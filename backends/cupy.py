@@ -57,6 +57,13 @@ class CuPyBackend(Backend):
         """See `Backend.to_host`."""
         return array.get()
 
+    def add_at(self, array: Any, values: Any, positions: Any) -> Any:
+        """See `Backend.add_at`."""
+        import cupy
+
+        cupy.add.at(array, positions, values)
+        return array
+
     def synchronize(self) -> None:
         """See `Backend.synchronize`."""
         import cupy

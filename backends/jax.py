@@ -69,6 +69,14 @@ class JAXBackend(Backend):
 
         return np.array(array)
 
+    def add_at(self, array: Any, values: Any, positions: Any) -> Any:
+        """See `Backend.add_at`."""
+        return array.at[positions].add(values)
+
+    def set_at(self, array: Any, values: Any, key: Any) -> Any:
+        """See `Backend.set_at`; these arrays cannot be written to."""
+        return array.at[key].set(values)
+
 
 def _name(dtype: Any) -> str:
     import numpy as np

@@ -45,3 +45,10 @@ class NumPyBackend(Backend):
         import numpy as np
 
         return np.array(array)
+
+    def add_at(self, array: Any, values: Any, positions: Any) -> Any:
+        """See `Backend.add_at`."""
+        import numpy as np
+
+        np.add.at(array, positions, values)
+        return array

@@ -50,6 +50,10 @@ class TorchBackend(Backend):
         """See `Backend.copy`; leaves PyTorch's own autograd behind."""
         return array.detach().clone()
 
+    def add_at(self, array: Any, values: Any, positions: Any) -> Any:
+        """See `Backend.add_at`."""
+        return array.index_add_(0, positions, values)
+
     def synchronize(self) -> None:
         """See `Backend.synchronize`."""
         import torch

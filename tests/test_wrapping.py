@@ -217,30 +217,6 @@ def test_matrix_product(lib: Any) -> None:
     assert second.tolist() == [[3.0, 6.0], [4.0, 8.0]]
 
 
-IN_PLACE = [*ARITHMETIC, *BITS, "matmul"]
-
-
-@pytest.mark.parametrize("stem", IN_PLACE)
-def test_in_place_operator(lib: Any, stem: str) -> None:
-    apply = getattr(operator, f"__i{stem}__")
-    match = (
-        rf"in-place operator on a traced\({lib.xp.__name__}\) array: it cannot be written to.*"
-        r"Write x = x \+ y instead of x \+= y"
-    )
-    with pytest.raises(xn.TracedArrayError, match=match):
-        inside(lib.asarray([1.0]), lambda x: apply(x, 2.0))
-
-
-@pytest.mark.parametrize("key", [0, slice(None), ...])
-def test_item_assignment(lib: Any, key: Any) -> None:
-    match = (
-        rf"x\[\.\.\.\] = value on a traced\({lib.xp.__name__}\) array: it cannot be written to.*"
-        r"Use xp\.where\(mask, value, x\), or .* xp\.concat or xp\.stack"
-    )
-    with pytest.raises(xn.TracedArrayError, match=match):
-        inside(lib.asarray([1.0]), lambda x: operator.setitem(x, key, 2.0))
-
-
 # Functions of the library itself.
 
 
@@ -376,11 +352,11 @@ def test_every_function_of_the_standard_is_there(lib: Any) -> None:
     assert xp.__array_namespace_info__().default_dtypes()
 
 
-@pytest.mark.parametrize("name", ["einsum", "linalg", "fft", "add_"])
+@pytest.mark.parametrize("name", ["einsum", "add_"])
 def test_name_outside_of_the_standard(lib: Any, name: str) -> None:
     match = (
-        rf"traced\({lib.xp.__name__}\) has no '{name}': it has the main functions of the Array API "
-        "standard, and only those run on every library"
+        rf"traced\({lib.xp.__name__}\) has no '{name}': it has the functions of the Array API "
+        "standard, linalg and fft included, and only those run on every library"
     )
     with pytest.raises(AttributeError, match=match):
         inside(lib.asarray(1.0), lambda x: getattr(ns(x), name))
@@ -429,5 +405,5 @@ def test_wrapping_calls_the_maker_with_functions_and_operators() -> None:
     x = xp.array()
     assert x + 2 == ("add", operator.add, (x, 2))
     assert 2 - x == ("subtract", operator.sub, (2, x))
-    assert x[1] == ("__getitem__", operator.getitem, (x, 1))
+    assert x[1] == ("getitem", operator.getitem, (x, 1))
     assert -x == ("negative", operator.neg, (x,))

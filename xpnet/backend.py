@@ -76,6 +76,20 @@ class Backend(ABC):
         """Return a copy that shares nothing with `array`, on the same device."""
         return self.namespace().asarray(array, copy=True)
 
+    def add_at(self, array: Array, values: Array, positions: Array) -> Array:
+        """Return the vector `array` with ``values[i]`` added at ``positions[i]``.
+
+        Repeated positions are summed. `array` is given away: it may be written to.
+        """
+        from xpnet.scatter import add_at_twin
+
+        return add_at_twin(array, values, positions)
+
+    def set_at(self, array: Array, values: Array | complex, key: Any) -> Array:
+        """Return `array` with ``array[key] = values``; it is given away: it may be written to."""
+        array[key] = values
+        return array
+
     def synchronize(self) -> None:  # noqa: B027 - right as it is on a CPU
         """Wait until the device has done all it was asked; nothing to do on a CPU."""
 

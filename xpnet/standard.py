@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CHAPTERS", "CONSTANTS", "DTYPES", "FUNCTIONS", "OPERATORS"]
+from collections import namedtuple
+
+__all__ = [
+    "CHAPTERS",
+    "CONSTANTS",
+    "DTYPES",
+    "EXTENSIONS",
+    "FUNCTIONS",
+    "OPERATORS",
+    "RESULTS",
+]
 
 CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
 
@@ -33,7 +43,32 @@ CHAPTERS = {
     "utility": "all any diff",
 }
 
+EXTENSIONS = {
+    "fft": """fft fftfreq fftn fftshift hfft ifft ifftn ifftshift ihfft irfft irfftn rfft rfftfreq
+        rfftn""",
+    "linalg": """cholesky cross det diagonal eig eigh eigvals eigvalsh inv matmul matrix_norm
+        matrix_power matrix_rank matrix_transpose outer pinv qr slogdet solve svd svdvals tensordot
+        trace vecdot vector_norm""",
+}
+
 FUNCTIONS = tuple(name for names in CHAPTERS.values() for name in names.split())
+
+_FIELDS = {
+    "eig": ("eigenvalues", "eigenvectors"),
+    "eigh": ("eigenvalues", "eigenvectors"),
+    "qr": ("Q", "R"),
+    "slogdet": ("sign", "logabsdet"),
+    "svd": ("U", "S", "Vh"),
+    "unique_all": ("values", "indices", "inverse_indices", "counts"),
+    "unique_counts": ("values", "counts"),
+    "unique_inverse": ("values", "inverse_indices"),
+}
+
+# What functions return that give their results names; made here, since libraries' own differ.
+RESULTS = {
+    name: namedtuple(f"{name.title().replace('_', '')}Result", fields)  # noqa: PYI024
+    for name, fields in _FIELDS.items()
+}
 
 # The methods behind Python's operators, the function each one is.
 OPERATORS = {

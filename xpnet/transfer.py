@@ -8,6 +8,7 @@ from xpnet._typing import Array, Device, DType, HostArray
 from xpnet.autodiff.tape import CONSTANT, TracedArray, raw
 from xpnet.backend import host, owner, selection
 from xpnet.namespace import array_namespace, is_array
+from xpnet.scatter import copy
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
@@ -100,14 +101,6 @@ def to_host(x: Array, /) -> HostArray:
         cure = cure if isinstance(x, TracedArray) else ""
         raise TypeError(f"to_host: expected an array, got {type(x).__name__}{cure}")
     return backend.to_host(x)
-
-
-def copy(array: Array) -> Array:
-    """Return a copy of an array that shares nothing with it, on the same device."""
-    backend = owner(type(array))
-    if backend is not None:
-        return backend.copy(array)
-    return array_namespace(array).asarray(array, copy=True)
 
 
 def put_like(array: HostArray, like: Array) -> Array:

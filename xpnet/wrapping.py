@@ -7,21 +7,36 @@ object with its operators and attributes and the namespace with its constants, i
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from xpnet._typing import Array, Device, DType, Namespace
+from xpnet.aliasing import OUTSIDE, claim
 from xpnet.errors import TracedArrayError
-from xpnet.standard import CONSTANTS, DTYPES, FUNCTIONS, OPERATORS
+from xpnet.scatter import add_at, copy, set_at
+from xpnet.standard import CONSTANTS, DTYPES, EXTENSIONS, FUNCTIONS, OPERATORS
 
 __all__ = ["WrappedArray", "WrappedNamespace", "wrap_namespace"]
 
-_REFLECTED = (
-    *("add", "and", "floordiv", "lshift", "matmul", "mod", "mul"),
-    *("or", "pow", "rshift", "sub", "truediv", "xor"),
-)
+_SYMBOLS = {
+    "add": "+",
+    "and": "&",
+    "floordiv": "//",
+    "lshift": "<<",
+    "matmul": "@",
+    "mod": "%",
+    "mul": "*",
+    "or": "|",
+    "pow": "**",
+    "rshift": ">>",
+    "sub": "-",
+    "truediv": "/",
+    "xor": "^",
+}
 
 
 class WrappedArray:
@@ -32,12 +47,14 @@ class WrappedArray:
     of Python objects) raise instead and name the cure.
     """
 
-    __slots__ = ("value",)
+    __slots__ = ("__weakref__", "group", "origin", "value")
     __array_ufunc__ = None  # NumPy's operators then leave the operation to ours
     __hash__ = None  # type: ignore[assignment]
     namespace: Namespace  # set on the subclass that `wrap_namespace` makes
 
     value: Array
+    group: list[Any] | None  # the arrays that share its memory, see `xpnet.aliasing`
+    origin: Any  # of an item: the array, and the key
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,7 +108,9 @@ class WrappedArray:
             raise TypeError("iteration over a 0-d array")
         return iter(self.namespace.unstack(self))
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
+        if name in ("group", "origin"):
+            return None  # until they are set, which few are
         cure = f"; write xp.{name}(x)" if name in FUNCTIONS else ""
         raise AttributeError(
             f"{self.namespace.__name__} arrays have no attribute {name!r}: they have what the "
@@ -112,53 +131,96 @@ class WrappedArray:
             f"which it would not differentiate. Call xp.{name} with xp = xn.array_namespace(x)"
         )
 
-    def __dlpack__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
         self.__array__()
 
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise TracedArrayError(
-            f"x[...] = value on a {self.namespace.__name__} array: it cannot be written to, "
-            "because the operations before it still need it. Use xp.where(mask, value, x), or "
-            "build the pieces and join them with xp.concat or xp.stack"
-        )
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, WrappedArray) and value.origin is not None:
+            base, at, *restore = value.origin
+            if base is self and at is key and restore:  # the last step of x[key] += y
+                restore[0]()
+        claim(self, "x[...] = value")
+        self._become(self.wrapped_set_at(value, key=key))
 
-    def _refuse_in_place(self, other: Any) -> NoReturn:
-        raise TracedArrayError(
-            f"in-place operator on a {self.namespace.__name__} array: it cannot be written to, "
-            "because the operations before it still need it. Write x = x + y instead of x += y"
-        )
+    def _become(self, other: Any) -> None:
+        """Take over the value and the history of another array."""
+        raise NotImplementedError
+
+    def _hide(self) -> Callable[[], None]:
+        """Put this array out of use; return what undoes it."""
+        raise NotImplementedError
 
 
-for _name in _REFLECTED:
-    setattr(WrappedArray, f"__i{_name}__", WrappedArray._refuse_in_place)
+def _in_place(symbol: str, operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return the in-place form of an operator: the same object, with a new value."""
+
+    def update(self: Any, other: Any) -> Any:
+        out = operation(self, other)
+        if out.shape != self.shape or out.dtype != self.dtype:
+            raise TypeError(
+                f"x {symbol}= y: x has shape {tuple(self.shape)} and dtype {self.dtype}, the "
+                f"result {tuple(out.shape)} and {out.dtype}; write x = x {symbol} y"
+            )
+        if self.origin is not None:
+            base, key = self.origin
+            if base.group is OUTSIDE:
+                claim(base, f"x[...] {symbol}= y")
+            out.origin = base, key, base._hide()
+            return out
+        claim(self, f"x {symbol}= y")
+        self._become(out)
+        return self
+
+    return update
+
+
+Maker = Callable[["WrappedNamespace", type, str, Callable[..., Any]], Callable[..., Any]]
 
 
 class WrappedNamespace:
-    """The functions, constants and dtypes of the standard, over the namespace below."""
+    """The functions, constants and dtypes of the standard, over the namespace below.
 
-    wrapped_namespace: Namespace
-    array: type[Any]  # the class of its arrays
+    Made by `wrap_namespace`. Its arrays are of the class `array`.
+    """
 
-    def __init__(self, base: Namespace, name: str) -> None:
+    def __init__(self, base: Namespace, array: type[Any], name: str, make: Maker) -> None:
         self.wrapped_namespace = base
+        self.array = array
         self.__name__ = name
-        for constant in (*CONSTANTS, *DTYPES):
+        self._make = make
+        for constant in (*CONSTANTS, *DTYPES, "__array_api_version__", "__array_namespace_info__"):
             if hasattr(base, constant):
                 setattr(self, constant, getattr(base, constant))
+        self._fill(self, base, FUNCTIONS)
 
     def __repr__(self) -> str:
         return f"<namespace {self.__name__}>"
 
     def __getattr__(self, name: str) -> Any:
+        if name in EXTENSIONS:  # made when it is first asked for, since a library may have none
+            extension = types.SimpleNamespace()
+            base = getattr(self.wrapped_namespace, name)
+            self._fill(extension, base, EXTENSIONS[name].split())
+            setattr(self, name, extension)
+            return extension
         if name in FUNCTIONS:
             raise AttributeError(f"{self.wrapped_namespace.__name__} has no function {name!r}")
         raise AttributeError(
-            f"{self.__name__} has no {name!r}: it has the main functions of the Array API "
-            "standard, and only those run on every library"
+            f"{self.__name__} has no {name!r}: it has the functions of the Array API standard, "
+            "linalg and fft included, and only those run on every library"
         )
 
+    def _fill(self, target: Any, base: Any, names: Iterable[str]) -> None:
+        for name in names:
+            if hasattr(base, name):
+                setattr(target, name, self.wrap(name, getattr(base, name)))
 
-Maker = Callable[[WrappedNamespace, type, str, Callable[..., Any]], Callable[..., Any]]
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what stands in for a function of the namespace below, documented like it."""
+        made = self._make(self, self.array, name, function)
+        functools.update_wrapper(made, function)
+        made.__name__ = made.__qualname__ = name
+        return made
 
 
 def wrap_namespace(
@@ -177,31 +239,36 @@ def wrap_namespace(
     make : callable
         ``make(namespace, array_class, function_name, function)`` returns what stands in for
         `function` of the namespace below; operators come with their Python function, which keeps
-        the promotion rules of the library's own operators.
+        the promotion rules of the library's own operators. Besides the names of the standard it
+        is asked for ``"getitem"``, ``"add_at"`` and ``"set_at"``, see `xpnet.scatter`.
 
     Returns
     -------
     WrappedNamespace
         Its arrays are of the class ``namespace.array``.
     """
-    namespace = WrappedNamespace(base, name)
-    cls = type(array_type.__name__, (array_type,), {"__slots__": (), "namespace": namespace})
+    cls: Any = type(array_type.__name__, (array_type,), {"__slots__": ()})
     cls.__module__ = array_type.__module__
-    namespace.array = cls
+    namespace = cls.namespace = WrappedNamespace(base, cls, name, make)
     for method, function in OPERATORS.items():
-        setattr(cls, method, make(namespace, cls, function, getattr(operator, method)))
-    for stem in _REFLECTED:
-        setattr(cls, f"__r{stem}__", _reflect(getattr(cls, f"__{stem}__")))
-    setattr(cls, "__getitem__", make(namespace, cls, "__getitem__", operator.getitem))  # noqa: B010
-    for function in FUNCTIONS:
-        if hasattr(base, function):
-            made = make(namespace, cls, function, getattr(base, function))
-            made.__name__ = made.__qualname__ = function
-            setattr(namespace, function, made)
-    if hasattr(base, "__array_namespace_info__"):
-        vars(namespace)["__array_namespace_info__"] = base.__array_namespace_info__
+        setattr(cls, method, namespace.wrap(function, getattr(operator, method)))
+    for stem, symbol in _SYMBOLS.items():
+        operation = getattr(cls, f"__{stem}__")
+        setattr(cls, f"__r{stem}__", _reflect(operation))
+        setattr(cls, f"__i{stem}__", _in_place(symbol, operation))
+    cls.__getitem__ = namespace.wrap("getitem", operator.getitem)
+    cls.wrapped_add_at = namespace.wrap("add_at", _add_at)
+    cls.wrapped_set_at = namespace.wrap("set_at", _set_at)
     return namespace
 
 
 def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda self, other: operation(other, self)
+
+
+def _add_at(x: Array, values: Array, positions: Array) -> Array:
+    return add_at(copy(x), values, positions)  # the array below may be kept, or somebody else's
+
+
+def _set_at(x: Array, values: Array, key: Any) -> Array:
+    return set_at(copy(x), values, key)

@@ -10,8 +10,9 @@ from typing import Any
 
 from xpnet import tree
 from xpnet._typing import Array, Namespace, Tree
-from xpnet.autodiff.tape import CONSTANT, Like, TracedArray, accumulate, raw
-from xpnet.autodiff.wrappers import highest_tape, place, strip
+from xpnet.aliasing import OUTSIDE, share
+from xpnet.autodiff.pulls import Like, accumulate
+from xpnet.autodiff.tape import CONSTANT, TracedArray, highest_tape, place, raw, strip
 from xpnet.errors import TracedArrayError
 from xpnet.namespace import is_array
 
@@ -76,13 +77,15 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
             raise TypeError(f"{name}: its value must be an array, got {type(out).__name__}")
         if tape.level > 1:  # the levels below must meet the given gradient too
             out = wrapper(*values, **options)
-        cls = type(traced)
+        result = type(traced)(out, tape, -1 if tape is CONSTANT else len(tape))
+        if any(out is value for value in values):
+            result.group = OUTSIDE
         if tape is CONSTANT:
-            return cls(out, CONSTANT, -1)
+            return result
         parents = [place(tape, x) for x in args]
         likes = [Like(x.shape, x.dtype) if hasattr(x, "shape") else None for x in args]
         tape.append((_pull_custom, vjp, name, parents, likes))
-        return cls(out, tape, len(tape) - 1)
+        return result
 
     with contextlib.suppress(TypeError, ValueError):  # not every callable has a signature
         shown = inspect.signature(function).replace(return_annotation="Array")
@@ -140,7 +143,7 @@ def _pull_custom(xp: Namespace, grad: Array, entry: tuple[Any, ...], grads: list
                 f"the custom gradient of {name} has shape {tuple(gradient.shape)} for an argument "
                 f"of shape {tuple(like.shape)}; they must be equal"
             )
-        accumulate(xp, grads, parent, gradient, like)
+        accumulate(xp, grads, parent, gradient, like.shape, like.dtype)
 
 
 def stop_gradient(x: Tree) -> Tree:
@@ -166,6 +169,8 @@ def stop_gradient(x: Tree) -> Tree:
     def stop(leaf: Any) -> Any:
         if not isinstance(leaf, TracedArray):
             return leaf
-        return type(leaf)(raw(leaf), CONSTANT, -1)
+        stopped = type(leaf)(raw(leaf), CONSTANT, -1)
+        share(leaf, stopped)
+        return stopped
 
     return tree.map(stop, x)

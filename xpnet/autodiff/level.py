@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 from xpnet import tree
 from xpnet._typing import Array, Tree
+from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.tape import CONSTANT, TracedArray, differentiable, lift, new_tape, raw
 from xpnet.namespace import array_namespace, is_array
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot, Stateful
@@ -87,7 +88,7 @@ class Level:
             if isinstance(leaf, Stateful):
                 self._lift_state(leaf, trainable=False)
                 return leaf
-            return lift(self.namespace, leaf) if is_array(leaf) else leaf
+            return self._constant(leaf) if is_array(leaf) else leaf
 
         return tree.map(enter, argument)
 
@@ -110,9 +111,9 @@ class Level:
                 f"{self.name}: expected arrays to differentiate, {where} is or holds a "
                 f"{type(x).__name__}; make an array of it first, for example with xn.asarray"
             )
-        if not self.namespace.isdtype(x.dtype, "real floating"):
+        if not self.namespace.isdtype(x.dtype, ("real floating", "complex floating")):
             raise TypeError(
-                f"{self.name}: expected real floating-point arrays to differentiate, {where} is "
+                f"{self.name}: expected floating-point arrays to differentiate, {where} is "
                 f"or holds one of dtype {x.dtype}; convert it first: xp.astype(x, xp.float32)"
             )
         return self._leaf(x)
@@ -122,9 +123,15 @@ class Level:
         # not every library lets the two meet in an operator.
         x = raw(x) if self.tape.level == 1 else lift(self.namespace, x)
         leaf: TracedArray = self.namespace.array(x, self.tape, len(self.tape))
+        leaf.group = OUTSIDE
         self.tape.append(None)
         self.leaves += 1
         return leaf
+
+    def _constant(self, x: Array) -> TracedArray:
+        constant = lift(self.namespace, x)
+        constant.group = OUTSIDE
+        return constant
 
     def _lift_state(self, stateful: Stateful, *, trainable: bool) -> dict[str, TracedArray]:
         """Put traced arrays in the place of the state; return its leaves by name.
@@ -144,7 +151,7 @@ class Level:
                 if trainable and slot.role == PARAMETER and id(original) not in frozen:
                     traced = leaves[slot.name] = self._leaf(original)
                 else:
-                    traced = lift(self.namespace, original)
+                    traced = self._constant(original)
                 self._lifted[id(original)] = traced
                 self._lifted[id(traced)] = traced
             self._saved.append((slot, original, traced))

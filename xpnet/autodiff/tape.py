@@ -9,16 +9,33 @@ on a lower tape) and writes one entry. Arrays that nothing is differentiated by 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-from xpnet._typing import Array, DType, Namespace
-from xpnet.errors import MissingRuleError, TracedArrayError
+from xpnet._typing import Array, Namespace
+from xpnet.aliasing import Hidden
+from xpnet.errors import TracedArrayError
 from xpnet.wrapping import WrappedArray, WrappedNamespace, wrap_namespace
 
-__all__ = ["CONSTANT", "Tape", "TracedArray", "backward", "lift", "new_tape", "raw"]
+__all__ = [
+    "CONSTANT",
+    "Tape",
+    "TracedArray",
+    "backward",
+    "differentiable",
+    "fresh",
+    "highest_tape",
+    "lift",
+    "lowered",
+    "new_tape",
+    "place",
+    "raw",
+    "refuse_escaped",
+    "strip",
+    "traced_namespace",
+]
 
 
 class Tape(list[Any]):
@@ -68,6 +85,14 @@ class TracedArray(WrappedArray):
     def __repr__(self) -> str:
         return f"traced({raw(self)!r})"
 
+    def _become(self, other: TracedArray) -> None:
+        self.value, self.tape, self.index = other.value, other.tape, other.index
+
+    def _hide(self) -> Callable[[], None]:
+        was = fresh(self)
+        self.value = Hidden()
+        return lambda: self._become(was)
+
     def __bool__(self) -> bool:
         return bool(self.value)
 
@@ -99,18 +124,6 @@ class TracedArray(WrappedArray):
         raise TracedArrayError("to_device on a traced array: move the arrays before xn.grad")
 
 
-class Like(NamedTuple):
-    """What is left of an operand whose values its rule does not need."""
-
-    shape: tuple[int, ...]
-    dtype: DType
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-
 def refuse_escaped() -> NoReturn:
     """Raise for an array whose tape is closed, or is not the open one of its level."""
     raise TracedArrayError(
@@ -127,9 +140,45 @@ def raw(x: Any) -> Any:
     return x
 
 
+def highest_tape(arrays: Iterable[Any]) -> Tape:
+    """Return the tape of the highest level among `arrays`."""
+    highest = CONSTANT
+    for x in arrays:
+        if isinstance(x, TracedArray) and x.tape is not highest:
+            if x.tape.level == highest.level:
+                refuse_escaped()
+            if x.tape.level > highest.level:
+                highest = x.tape
+    return highest
+
+
+def lowered(cls: type[Any], tape: Tape, x: Any) -> tuple[Any, int]:
+    """Return an operand one level below `tape`, where arrays are traced, and its place on it."""
+    if type(x) is not cls:
+        return (cls(x, CONSTANT, -1) if hasattr(x, "shape") else x), -1
+    return (x.value, x.index) if x.tape is tape else (x, -1)
+
+
+def strip(tape: Tape, x: Any) -> Any:
+    """Return `x` one level below `tape`; constants stay traced as long as anything is."""
+    if isinstance(x, TracedArray) and (x.tape is tape or (x.tape is CONSTANT and tape.level < 2)):
+        return x.value
+    return x
+
+
+def place(tape: Tape, x: Any) -> int:
+    """Return the place of `x` on `tape`, or -1."""
+    return x.index if isinstance(x, TracedArray) and x.tape is tape else -1
+
+
 def lift(namespace: WrappedNamespace, x: Array) -> TracedArray:
     """Return `x` as a constant of `namespace`; one that is traced already stays as it is."""
     return x if isinstance(x, TracedArray) else namespace.array(x, CONSTANT, -1)
+
+
+def fresh(x: TracedArray) -> TracedArray:
+    """Return a new array equal to `x`, which nothing else can see."""
+    return type(x)(x.value, x.tape, x.index)
 
 
 @functools.cache
@@ -147,69 +196,42 @@ def differentiable(namespace: Namespace) -> WrappedNamespace:
     return traced_namespace(namespace)
 
 
-def backward(tape: Tape, out: TracedArray, cotangent: Array, leaves: int) -> list[Array | None]:
-    """Return the gradients of the first `leaves` entries; empties the tape as it goes.
+def backward(
+    tape: Tape,
+    seeds: Iterable[tuple[TracedArray, Array]],
+    leaves: int,
+    *,
+    keep: bool = False,
+) -> list[Array | None]:
+    """Return the gradients of the first `leaves` entries.
 
     Parameters
     ----------
     tape : Tape
         Its first entries are the leaves.
-    out : TracedArray
-        An array on `tape`.
-    cotangent : array
-        The gradient that arrives at `out`; of its shape and dtype.
+    seeds : iterable of pairs of TracedArray and array
+        Arrays on `tape`, and for each the gradient that arrives there; of its shape and dtype.
     leaves : int
         How many entries are leaves.
+    keep : bool, optional
+        Whether to keep the entries for another walk, instead of dropping each, and what it saved,
+        as soon as the walk has passed it.
 
     Returns
     -------
     list of array or None
         None where no gradient arrived.
     """
-    # On the lowest level all values are ordinary arrays; above it they may be traced themselves.
-    namespace = out.namespace
-    xp = namespace.wrapped_namespace if tape.level == 1 else namespace
-    grads: list[Array | None] = [None] * len(tape)
-    grads[out.index] = cotangent
-    while len(tape) > leaves:
-        entry = tape.pop()
+    grads: list[Any] = [None] * len(tape)
+    xp: Namespace = None
+    for out, cotangent in seeds:
+        # On the lowest level all values are ordinary arrays; above it they may be traced.
+        xp = out.namespace.wrapped_namespace if tape.level == 1 else out.namespace
+        previous = grads[out.index]
+        grads[out.index] = cotangent if previous is None else previous + cotangent
+    for index in range(len(tape) - 1, leaves - 1, -1):
+        entry = tape[index] if keep else tape.pop()
         grad = grads.pop()
         if grad is not None:
             entry[0](xp, grad, entry, grads)
     return grads
-
-
-def accumulate(
-    xp: Namespace, grads: list[Array | None], parent: int, grad: Array, like: Array
-) -> None:
-    """Add `grad` to what has arrived at entry `parent`, in the shape and dtype of its array.
-
-    Broadcasting and dtype promotion of the forward operation are undone here, for every rule.
-    """
-    if grad.shape != like.shape:
-        grad = _sum_to(xp, grad, like.shape)
-    if grad.dtype != like.dtype:
-        refuse_complex(xp, grad, like)
-        grad = xp.astype(grad, like.dtype)
-    previous = grads[parent]
-    grads[parent] = grad if previous is None else previous + grad
-
-
-def refuse_complex(xp: Namespace, *arrays: Array) -> None:
-    """Raise if one of the arrays is complex."""
-    if any(xp.isdtype(x.dtype, "complex floating") for x in arrays):
-        raise MissingRuleError(
-            "a gradient reached complex numbers, whose differentiation has no rules yet; "
-            "compute with real and imaginary parts"
-        )
-
-
-def _sum_to(xp: Namespace, grad: Array, shape: tuple[int, ...]) -> Array:
-    """Sum over the axes along which an array of `shape` was broadcast."""
-    extra = grad.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        extra + axis
-        for axis, size in enumerate(shape)
-        if size == 1 and grad.shape[extra + axis] != 1
-    )
-    return xp.reshape(xp.sum(grad, axis=axes, keepdims=True), shape)

@@ -186,4 +186,4 @@ def _run_back(tape: Tape, value: Array, leaves: int) -> list[Array | None]:
             refuse_escaped()
         return [None] * leaves
     xp = value.namespace.wrapped_namespace if tape.level == 1 else value.namespace
-    return backward(tape, value, xp.ones_like(value.value), leaves)
+    return backward(tape, [(value, xp.ones_like(value.value))], leaves)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet._typing import Array, Namespace
+from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.rules.tables import composed, one
-from xpnet.autodiff.tape import lift, raw
-from xpnet.errors import TracedArrayError
+from xpnet.autodiff.tape import fresh, lift, raw
+from xpnet.namespace import is_array
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["asarray", "full", "full_like", "tril", "triu"]
+__all__ = ["asarray", "from_dlpack", "full", "full_like", "meshgrid", "tril", "triu"]
 
 
 @one()
@@ -36,14 +37,25 @@ def asarray(
     device: Any = None,
     copy: bool | None = None,
 ) -> Array:
-    """Return a traced array as it is, or in another dtype; anything else is a constant."""
+    """Return a traced array as it is or converted, and lists of traced arrays stacked."""
+    if isinstance(obj, (list, tuple)) and _holds_traced(obj):
+        obj, copy = xp.stack([xp.asarray(member, device=device) for member in obj]), False
     if isinstance(obj, WrappedArray):
-        return obj if dtype is None or dtype == obj.dtype else xp.astype(obj, dtype)
-    if _holds_traced(obj):
-        raise TracedArrayError(
-            "asarray of a list that holds traced arrays would lose their gradient; use xp.stack"
-        )
-    return lift(xp, base(obj, dtype=dtype, device=device, copy=copy))
+        if device is not None and device != obj.device:
+            obj = obj.to_device(device)
+        if dtype is not None and dtype != obj.dtype:
+            return xp.astype(obj, dtype)
+        return fresh(obj) if copy else obj
+    out = lift(xp, base(obj, dtype=dtype, device=device, copy=copy))
+    if not copy and is_array(obj):
+        out.group = OUTSIDE
+    return out
+
+
+@composed
+def from_dlpack(xp: Namespace, base: Any, x: Any, /, **options: Any) -> Array:
+    """Return an array of another library as a constant, a traced one as `asarray` does."""
+    return xp.asarray(x, **options) if isinstance(x, WrappedArray) else lift(xp, base(x, **options))
 
 
 @composed
@@ -51,8 +63,8 @@ def full(xp: Namespace, base: Any, shape: Any, fill_value: Any, **options: Any) 
     """Return an array filled with a number or with a 0-d array."""
     if isinstance(fill_value, (bool, int, float, complex)):
         return lift(xp, base(shape, fill_value, **options))
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return _filled(xp, shape, fill_value, options.get("dtype"))
+    value = xp.asarray(fill_value, dtype=options.get("dtype"))
+    return fresh(xp.broadcast_to(value, (shape,) if isinstance(shape, int) else shape))
 
 
 @composed
@@ -60,12 +72,24 @@ def full_like(xp: Namespace, base: Any, x: Array, /, fill_value: Any, **options:
     """Return an array like `x`, filled with a number or with a 0-d array."""
     if isinstance(fill_value, (bool, int, float, complex)):
         return lift(xp, base(raw(x), fill_value, **options))
-    return _filled(xp, x.shape, fill_value, options.get("dtype") or x.dtype)
+    dtype = options.get("dtype")
+    return xp.full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype)
 
 
-def _filled(xp: Namespace, shape: tuple[int, ...], value: Array, dtype: Any) -> Array:
-    value = xp.asarray(value, dtype=dtype)
-    return xp.broadcast_to(xp.reshape(value, (1,) * len(shape)), shape)
+@composed
+def meshgrid(xp: Namespace, base: Any, *arrays: Array, indexing: str = "xy") -> list[Array]:
+    """Broadcast each vector along the axes of the others."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f'meshgrid: indexing must be "xy" or "ij", got {indexing!r}')
+    n = len(arrays)
+    shape = [x.shape[0] if x.ndim else 1 for x in arrays]
+    wide = [
+        xp.reshape(x, (1,) * axis + (-1,) + (1,) * (n - 1 - axis)) for axis, x in enumerate(arrays)
+    ]
+    grids = [xp.broadcast_to(x, tuple(shape)) for x in wide]
+    if indexing == "xy" and n > 1:
+        grids = [xp.moveaxis(grid, 0, 1) for grid in grids]
+    return [fresh(grid) for grid in grids]
 
 
 def _holds_traced(obj: Any) -> bool:

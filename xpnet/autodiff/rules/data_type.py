@@ -10,7 +10,7 @@ from xpnet.autodiff.rules.tables import composed, one
 __all__ = ["astype", "broadcast_arrays", "broadcast_to"]
 
 
-@one()
+@one(view=True, casts=True)
 def astype(
     xp: Namespace,
     grad: Array,
@@ -24,13 +24,13 @@ def astype(
 ) -> Array:
     """d astype(x) = dx between floating dtypes, 0 to any other.
 
-    The gradient goes back to the dtype of x like every other. Arrays of integers and booleans lie
-    on no tape, see `xpnet.autodiff.wrappers.make_one`.
+    The gradient goes back to the dtype of x like every other: from complex to real numbers that
+    is its real part. Arrays of integers and booleans lie on no tape.
     """
     return grad
 
 
-@one()
+@one(view=True)
 def broadcast_to(
     xp: Namespace, grad: Array, out: Array, x: Array, /, shape: tuple[int, ...]
 ) -> Array:

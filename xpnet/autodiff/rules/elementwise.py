@@ -1,7 +1,8 @@
 """Rules for the elementwise functions.
 
 Conventions: where ``maximum``, ``minimum`` or ``clip`` tie, each operand gets half of the
-gradient; ``abs`` has derivative 0 at 0.
+gradient; ``abs`` and ``hypot`` have derivative 0 at 0, and so have the steps (``floor``, ``sign``
+and so on) everywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import composed, one, two
-from xpnet.autodiff.tape import refuse_complex
+from xpnet.autodiff.tape import TracedArray, lift, raw
 
 __all__: list[str] = []
 
@@ -23,13 +24,20 @@ def expit(x: Array) -> Array:
     return expit(x)
 
 
+def is_complex(xp: Namespace, x: Array) -> bool:
+    """Tell whether an array is complex."""
+    return bool(xp.isdtype(x.dtype, "complex floating"))
+
+
 # One array.
 
 
 @one("x")
 def abs_(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
-    """d |x| = sign(x) dx."""
-    refuse_complex(xp, x)
+    """d |x| = sign(x) dx, conj(x) / |x| dx for complex x; 0 at 0."""
+    if is_complex(xp, x):
+        size = xp.abs(x)
+        return grad * (xp.conj(x) / xp.where(size == 0, xp.ones_like(size), size))
     return xp.where(x > 0, grad, xp.where(x < 0, -grad, xp.zeros_like(grad)))
 
 
@@ -53,7 +61,9 @@ def asin(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
 
 @one("x")
 def asinh(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
-    """d asinh(x) = dx / sqrt(1 + x^2), by a hypot that does not overflow."""
+    """d asinh(x) = dx / sqrt(1 + x^2), for real x by a hypot that does not overflow."""
+    if is_complex(xp, x):
+        return grad / xp.sqrt(1 + x * x)
     return grad / xp.hypot(x, xp.ones_like(x))
 
 
@@ -67,6 +77,12 @@ def atan(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
 def atanh(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d atanh(x) = dx / ((1 - x) (1 + x)); the product keeps the digits near 1."""
     return grad / ((1 - x) * (1 + x))
+
+
+@one(view=True)
+def conj(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
+    """d conj(x) = conj(dx)."""
+    return xp.conj(grad)
 
 
 @one("x")
@@ -91,6 +107,12 @@ def exp(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
 def expm1(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d expm1(x) = exp(x) dx; expm1(x) + 1 would be 0 below the rounding unit."""
     return grad * xp.exp(x)
+
+
+@one(view=True)
+def imag(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
+    """d imag(x) = imag(dx), by the convention for complex numbers -i times what arrives."""
+    return xp.astype(grad, x.dtype) * -1j
 
 
 @one("x")
@@ -123,9 +145,15 @@ def negative(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     return -grad
 
 
-@one()
+@one(view=True)
 def positive(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d(+x) = dx."""
+    return grad
+
+
+@one(view=True)
+def real(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
+    """d real(x) = real(dx)."""
     return grad
 
 
@@ -169,8 +197,11 @@ def tan(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
 def tanh(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d tanh(x) = sech(x)^2 dx = 4 s(2 x) s(-2 x) dx with the logistic sigmoid s.
 
-    1 - tanh(x)^2 is 6 % off at x = 8 in float32, and 1 / cosh(x)^2 overflows near 89.
+    1 - tanh(x)^2 is 6 % off at x = 8 in float32, and 1 / cosh(x)^2 overflows near 89. It is what
+    serves for complex x.
     """
+    if is_complex(xp, x):
+        return grad / xp.square(xp.cosh(x))
     return grad * (4 * expit(2 * x) * expit(-2 * x))
 
 
@@ -283,7 +314,7 @@ def pow_(
 
 def _power_slope(xp: Namespace, a: Array, b: Any) -> Array:
     """b a^(b-1), without 0 times infinity at b = 0 and a = 0."""
-    if isinstance(b, (int, float)):
+    if isinstance(b, (int, float, complex)):
         return xp.zeros_like(a) if b == 0 else b * a if b == 2 else b * a ** (b - 1)
     undefined = (a == 0) & (b == 0)
     return b * xp.where(undefined, xp.ones_like(a), a) ** (b - 1)
@@ -321,5 +352,14 @@ def clip(
     max: Any = None,  # noqa: A002 - the standard's name
 ) -> Array:
     """Clip by ``maximum`` and ``minimum``, whose ties share the gradient."""
-    x = x if min is None else xp.maximum(x, min)
+    x = +x if min is None else xp.maximum(x, min)
     return x if max is None else xp.minimum(x, max)
+
+
+@composed
+def sign(xp: Namespace, base: Any, x: Array, /) -> Array:
+    """Return a constant for real x; for complex x it is x / |x|, 0 at 0, which turns with x."""
+    if not isinstance(x, TracedArray) or not is_complex(xp, x):
+        return lift(xp, base(raw(x)))
+    size = xp.abs(x)
+    return x / xp.where(size == 0, xp.ones_like(size), size)

@@ -1,104 +1,105 @@
-"""Rules for picking elements: indexing and ``take``."""
+"""Rules for picking elements and for writing them."""
 
 from __future__ import annotations
 
 import math
-import operator
+from collections.abc import Callable
 from typing import Any
 
 from xpnet._typing import Array, Namespace
-from xpnet.autodiff.rules.tables import ONE, Rule, one
-from xpnet.errors import MissingRuleError
+from xpnet.autodiff.rules.tables import one, two
+from xpnet.scatter import add_at as scatter_add
+from xpnet.scatter import set_at as scatter
 
-__all__ = ["getitem", "take"]
+__all__ = ["add_at", "gathered", "getitem", "set_at", "take", "take_along_axis"]
 
 
-@one()
-def take(
-    xp: Namespace, grad: Array, out: Array, x: Array, /, indices: Array, *, axis: int | None = None
+def gathered(
+    xp: Namespace, grad: Array, shape: tuple[int, ...], gather: Callable[[Array], Array]
 ) -> Array:
-    """d take(x, i) = take(dx, i): each gradient is added where its element was taken from.
+    """Return the gradient of an array of `shape` from which `gather` picked elements.
 
-    The sum is a product with the one-hot matrix of the indices, because the standard has no
-    scatter-add, and assignment by an index with repeats keeps only one of them.
+    Each is added where its element came from, which picking from the positions tells.
     """
-    axis = 0 if axis is None else axis % x.ndim
-    n = x.shape[axis]
-    positions = xp.arange(n, dtype=indices.dtype, device=grad.device)
-    hot = xp.astype(xp.expand_dims(positions, axis=1) == indices % n, grad.dtype)
-    moved = xp.moveaxis(grad, axis, 0)
-    rows = xp.reshape(moved, (indices.shape[0], math.prod(moved.shape[1:])))
-    return xp.moveaxis(xp.reshape(hot @ rows, (n, *moved.shape[1:])), 0, axis)
+    n = math.prod(shape)
+    places = xp.reshape(xp.arange(n, dtype=xp.int64, device=grad.device), shape)
+    zeros = xp.zeros((n,), dtype=grad.dtype, device=grad.device)
+    positions = xp.reshape(gather(places), (-1,))
+    return xp.reshape(scatter_add(zeros, xp.reshape(grad, (-1,)), positions), shape)
 
 
-def getitem(xp: Namespace, grad: Array, out: Array, x: Array, key: Any) -> Array:
+@one(arrays=True)
+def getitem(xp: Namespace, grad: Array, out: Array, x: Array, key: Any, /) -> Array:
     """d x[key] = dx[key]: gradients go back to where their elements came from, zeros elsewhere."""
-    keys = _complete(key, x.ndim)
-    # First undo None, which added an axis, and integers, which removed one.
-    shape, kept = [], iter(grad.shape)
-    for k in keys:
-        if k is None:
-            next(kept)
-        else:
-            shape.append(1 if isinstance(k, int) else next(kept))
-    grad = xp.reshape(grad, tuple(shape))
-    for axis, k in enumerate(k for k in keys if k is not None):
-        start, stop, step = (
-            (k % x.shape[axis], k % x.shape[axis] + 1, 1)
-            if isinstance(k, int)
-            else k.indices(x.shape[axis])
-        )
-        grad = _scatter_slice(xp, grad, axis, range(start, stop, step), x.shape[axis])
-    return grad
+    if _holds_integers(xp, key):
+        return gathered(xp, grad, x.shape, lambda places: places[key])
+    zeros = xp.zeros(x.shape, dtype=grad.dtype, device=grad.device)
+    keys = key if isinstance(key, tuple) else (key,)
+    if any(k is None for k in keys):  # added axes, which not every library can assign to
+        key = tuple(k for k in keys if k is not None)
+        grad = xp.reshape(grad, zeros[key].shape)
+    return scatter(zeros, grad, key)
 
 
-def _scatter_slice(xp: Namespace, grad: Array, axis: int, places: range, n: int) -> Array:
-    """Put the slices of `grad` along `axis` at `places` among `n`, with zeros between."""
-    if places == range(n):
-        return grad
-    if places.step < 0:
-        grad, places = xp.flip(grad, axis=axis), places[::-1]
-    if len(places) == 0:
-        return _zeros(xp, grad, axis, n)
-    before = (slice(None),) * axis
-    if places.step > 1:  # widen each slice by the zeros that follow it, then cut the last ones off
-        wide = (*grad.shape[: axis + 1], places.step, *grad.shape[axis + 1 :])
-        first = xp.expand_dims(grad, axis=axis + 1)
-        rest = _zeros(xp, first, axis + 1, places.step - 1)
-        grad = xp.reshape(
-            xp.concat([first, rest], axis=axis + 1),
-            (*wide[:axis], len(places) * places.step, *wide[axis + 2 :]),
-        )[(*before, slice(0, places[-1] - places[0] + 1), ...)]
-    ends = [_zeros(xp, grad, axis, places[0]), grad, _zeros(xp, grad, axis, n - 1 - places[-1])]
-    return xp.concat(ends, axis=axis)
+@one(arrays=True)
+def take(
+    xp: Namespace, grad: Array, out: Array, x: Array, indices: Array, /, *, axis: int | None = None
+) -> Array:
+    """d take(x, i) = take(dx, i): each gradient is added where its element was taken from."""
+    axis = 0 if axis is None else axis
+    return gathered(xp, grad, x.shape, lambda places: xp.take(places, indices, axis=axis))
 
 
-def _zeros(xp: Namespace, like: Array, axis: int, n: int) -> Array:
-    shape = (*like.shape[:axis], n, *like.shape[axis + 1 :])
-    return xp.zeros(shape, dtype=like.dtype, device=like.device)
+@one(arrays=True)
+def take_along_axis(
+    xp: Namespace, grad: Array, out: Array, x: Array, indices: Array, /, *, axis: int = -1
+) -> Array:
+    """d take_along_axis(x, i) = take_along_axis(dx, i); gradients are added as for ``take``."""
+    return gathered(
+        xp, grad, x.shape, lambda places: xp.take_along_axis(places, indices, axis=axis)
+    )
 
 
-def _complete(key: Any, ndim: int) -> list[Any]:
-    """Return an index for every axis, and the Nones between, without an ellipsis."""
-    keys = [_as_int(k) for k in (key if isinstance(key, tuple) else (key,))]
-    if not all(k is None or k is ... or isinstance(k, (int, slice)) for k in keys):
-        raise MissingRuleError(
-            "a gradient reached x[key] with an array as index, which has no differentiation rule; "
-            "use xp.take(x, indices, axis=...) for integers and xp.where(mask, x, 0) for a mask"
-        )
-    given = sum(k is not None and k is not ... for k in keys)
-    fill = [slice(None)] * (ndim - given)
-    if ... not in keys:
-        return keys + fill
-    at = keys.index(...)
-    return keys[:at] + fill + keys[at + 1 :]
+# The two ways of writing of `xpnet.scatter`.
 
 
-def _as_int(key: Any) -> Any:
-    """Return the Python integer that a number of an array library stands for."""
-    if isinstance(key, slice) or getattr(key, "shape", None) != ():
-        return key
-    return operator.index(key)
+@two(a="", b="")
+def add_at(
+    xp: Namespace,
+    grad: Array,
+    out: Array,
+    a: Array,
+    b: Array,
+    need_a: bool,
+    need_b: bool,
+    positions: Array,
+) -> tuple[Any, Any]:
+    """d (a, b added at p) = da, db added at p, so b gets what arrives at p."""
+    return grad, xp.take(grad, positions) if need_b else None
 
 
-ONE["__getitem__"] = Rule(getitem)
+@two(a="", b="")
+def set_at(
+    xp: Namespace,
+    grad: Array,
+    out: Array,
+    a: Array,
+    b: Any,
+    need_a: bool,
+    need_b: bool,
+    key: Any,
+) -> tuple[Any, Any]:
+    """d (a[key] = b) = da outside of the key, db inside."""
+    grad = xp.asarray(grad, copy=True)
+    return (
+        scatter(xp.asarray(grad, copy=True), 0.0, key) if need_a else None,
+        grad[key] if need_b else None,
+    )
+
+
+def _holds_integers(xp: Namespace, key: Any) -> bool:
+    """Tell whether a key has an array of integers, which can name an element twice."""
+    keys = key if isinstance(key, tuple) else (key,)
+    return any(
+        getattr(k, "shape", ()) != () and not xp.isdtype(k.dtype, "bool") for k in keys
+    ) or any(isinstance(k, list) for k in keys)

@@ -11,7 +11,7 @@ from xpnet.autodiff.rules.tables import composed, one, two
 __all__: list[str] = []
 
 
-@one()
+@one(view=True)
 def matrix_transpose(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d x^T = (dx)^T."""
     return xp.matrix_transpose(grad)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpnet._typing import Array, Namespace
+from xpnet.autodiff.rules.indexing import gathered
 from xpnet.autodiff.rules.tables import composed, many, one
 
 __all__: list[str] = []
@@ -37,19 +38,19 @@ def stack(xp: Namespace, grad: Array, likes: Sequence[Any], /, *, axis: int = 0)
     return [grad[(slice(None),) * axis + (index, ...)] for index in range(len(likes))]
 
 
-@one()
+@one(view=True)
 def expand_dims(xp: Namespace, grad: Array, out: Array, x: Array, /, axis: Any = 0) -> Array:
     """d expand_dims(x) = expand_dims(dx)."""
     return xp.reshape(grad, x.shape)
 
 
-@one()
+@one(view=True)
 def squeeze(xp: Namespace, grad: Array, out: Array, x: Array, /, axis: Any) -> Array:
     """d squeeze(x) = squeeze(dx)."""
     return xp.reshape(grad, x.shape)
 
 
-@one()
+@one(view=True)
 def reshape(
     xp: Namespace, grad: Array, out: Array, x: Array, /, shape: Any, *, copy: Any = None
 ) -> Array:
@@ -57,13 +58,13 @@ def reshape(
     return xp.reshape(grad, x.shape)
 
 
-@one()
+@one(view=True)
 def flip(xp: Namespace, grad: Array, out: Array, x: Array, /, *, axis: Any = None) -> Array:
     """d flip(x) = flip(dx)."""
     return xp.flip(grad, axis=axis)
 
 
-@one()
+@one(view=True)
 def moveaxis(
     xp: Namespace, grad: Array, out: Array, x: Array, source: Any, destination: Any, /
 ) -> Array:
@@ -71,7 +72,7 @@ def moveaxis(
     return xp.moveaxis(grad, destination, source)
 
 
-@one()
+@one(view=True)
 def permute_dims(
     xp: Namespace, grad: Array, out: Array, x: Array, /, axes: tuple[int, ...]
 ) -> Array:
@@ -99,6 +100,14 @@ def tile(
     times = (1,) * (ndim - len(repetitions)) + tuple(repetitions)
     split = tuple(n for pair in zip(times, sizes, strict=True) for n in pair)
     return xp.sum(xp.reshape(grad, split), axis=tuple(range(0, 2 * ndim, 2)))
+
+
+@one(arrays=True)
+def repeat(
+    xp: Namespace, grad: Array, out: Array, x: Array, repeats: Any, /, *, axis: int | None = None
+) -> Array:
+    """d repeat(x) = repeat(dx), so the gradients of the copies are summed."""
+    return gathered(xp, grad, x.shape, lambda places: xp.repeat(places, repeats, axis=axis))
 
 
 @composed

@@ -28,11 +28,15 @@ def _spread(xp: Namespace, reduced: Array, shape: tuple[int, ...], axis: Axis) -
     return reduced if reduced.shape == kept else xp.reshape(reduced, kept)
 
 
+def _conj(xp: Namespace, x: Array) -> Array:
+    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
+
+
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
-@one()
+@one(casts=True)
 def sum_(
     xp: Namespace,
     grad: Array,
@@ -106,7 +110,7 @@ def var(
     """d var(x) = 2 (x - mean(x)) dx / (n - correction)."""
     n = _count(x.shape, axis) - correction
     centred = x - xp.mean(x, axis=axis, keepdims=True)
-    return _spread(xp, grad, x.shape, axis) * (2 * centred / n)
+    return _spread(xp, grad, x.shape, axis) * (2 * _conj(xp, centred) / n)
 
 
 @one("x", "out")
@@ -124,10 +128,10 @@ def std(
     n = _count(x.shape, axis) - correction
     centred = x - xp.mean(x, axis=axis, keepdims=True)
     safe = xp.where(out == 0, xp.ones_like(out), out)
-    return centred * (_spread(xp, grad / (n * safe), x.shape, axis))
+    return _conj(xp, centred) * (_spread(xp, grad / (n * safe), x.shape, axis))
 
 
-@one()
+@one(casts=True)
 def cumulative_sum(
     xp: Namespace,
     grad: Array,
@@ -143,3 +147,69 @@ def cumulative_sum(
     if include_initial:
         grad = grad[(slice(None),) * axis + (slice(1, None), ...)]
     return xp.flip(xp.cumulative_sum(xp.flip(grad, axis=axis), axis=axis), axis=axis)
+
+
+@one("x", casts=True)
+def prod(
+    xp: Namespace,
+    grad: Array,
+    out: Array,
+    x: Array,
+    /,
+    axis: Axis = None,
+    dtype: Any = None,
+    keepdims: bool = False,
+) -> Array:
+    """d prod(x) = sum_i dx_i prod_{j != i} x_j, as the product of those before and those after.
+
+    Right where some x are 0, unlike prod(x) / x_i.
+    """
+    # All reduced axes become one, the last.
+    axes = _axes(axis, x.ndim)
+    kept = [a for a in range(x.ndim) if a not in axes]
+    order = (*kept, *axes)
+    moved = xp.permute_dims(xp.astype(x, grad.dtype, copy=False), order)
+    flat = xp.reshape(moved, (*moved.shape[: len(kept)], _count(x.shape, axis)))
+    before = xp.cumulative_prod(flat, axis=-1, include_initial=True)[..., :-1]
+    after = xp.cumulative_prod(xp.flip(flat, axis=-1), axis=-1, include_initial=True)[..., :-1]
+    others = before * xp.flip(after, axis=-1)
+    inverse = tuple(order.index(a) for a in range(x.ndim))
+    others = xp.permute_dims(xp.reshape(others, moved.shape), inverse)
+    return _spread(xp, grad, x.shape, axis) * others
+
+
+@one("x", casts=True)
+def cumulative_prod(
+    xp: Namespace,
+    grad: Array,
+    out: Array,
+    x: Array,
+    /,
+    axis: int | None = None,
+    dtype: Any = None,
+    include_initial: bool = False,
+) -> Array:
+    """d p_j / d x_i = p_{i-1} x_{i+1} ... x_j for i <= j, with the products p; right where x is 0.
+
+    The gradient of x_i is p_{i-1} s_i with s_i = g_i + x_{i+1} s_{i+1}. This recurrence is solved
+    by doubling: after k rounds, s_i is right up to 2^k terms and c_i is the product of the 2^k
+    factors that follow x_i.
+    """
+    axis = 0 if axis is None else axis % x.ndim
+    n = x.shape[axis]
+    x = xp.moveaxis(xp.astype(x, grad.dtype, copy=False), axis, -1)
+    s = xp.moveaxis(grad, axis, -1)
+    if include_initial:
+        s = s[..., 1:]
+    before = xp.cumulative_prod(x, axis=-1, include_initial=True)[..., :n]
+    c, reach = _shifted(xp, x, 1), 1
+    while reach < n:
+        s = s + c * _shifted(xp, s, reach)
+        c, reach = c * _shifted(xp, c, reach), 2 * reach
+    return xp.moveaxis(before * s, -1, axis)
+
+
+def _shifted(xp: Namespace, x: Array, by: int) -> Array:
+    """Move elements along the last axis to the front, zeros following."""
+    end = xp.zeros((*x.shape[:-1], min(by, x.shape[-1])), dtype=x.dtype, device=x.device)
+    return xp.concat([x[..., min(by, x.shape[-1]) :], end], axis=-1)

@@ -1,56 +1,115 @@
-"""The tables that the rules are entered in, and the decorators that enter them."""
+"""The tables that the rules are entered in, and the decorators that enter them.
+
+Every function of the standard is in exactly one of three tables: `RULES`, `ZERO` and `MISSING`.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 __all__ = [
-    "COMPOSED",
-    "MANY",
-    "ONE",
-    "TWO",
+    "MISSING",
+    "RULES",
     "ZERO",
-    "Rule",
+    "Composed",
+    "Many",
+    "One",
+    "Several",
+    "Two",
     "composed",
     "many",
+    "missing",
     "one",
+    "several",
     "two",
     "zero",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Pull = Callable[..., Any]
 
 
-class Rule(NamedTuple):
-    """How to pull a gradient back, and which values that takes."""
+class One(NamedTuple):
+    """A function of one array: how to pull a gradient back, and what that takes.
 
-    pull: Callable[..., Any]
-    saves: tuple[str, ...] = ()
-    saves_a: tuple[str, ...] = ()
-    saves_b: tuple[str, ...] = ()
-    leading: str = ""
+    `options` tells whether it has any besides the array; `arrays`, whether some of them may be
+    arrays; `view`, whether its result may share memory with its argument; `casts`, whether an
+    option can ask for another kind of dtype.
+    """
+
+    pull: Pull
+    saves_x: bool
+    saves_out: bool
+    options: bool
+    arrays: bool
+    view: bool
+    casts: bool
 
 
-ONE: dict[str, Rule] = {}
-TWO: dict[str, Rule] = {}
-MANY: dict[str, Rule] = {}
+class Two(NamedTuple):
+    """A function of two arrays, one of which may be a Python scalar.
+
+    `saves_a` and `saves_b` name the values that the gradient of each takes.
+    """
+
+    pull: Pull
+    saves_a: frozenset[str]
+    saves_b: frozenset[str]
+    options: bool
+    leading: str
+
+
+class Many(NamedTuple):
+    """A function of a list of arrays, none of whose values are saved."""
+
+    pull: Pull
+
+
+class Several(NamedTuple):
+    """A function of one array that returns several."""
+
+    pull: Pull
+    saves_x: bool
+    saves_outs: bool
+
+
+class Composed(NamedTuple):
+    """A function that is written in terms of others."""
+
+    function: Callable[..., Any]
+
+
+RULES: dict[str, One | Two | Many | Several | Composed] = {}
 ZERO: set[str] = set()
-COMPOSED: dict[str, Callable[..., Any]] = {}
+MISSING: set[str] = set()
 
 
-def _name(pull: Callable[..., Any]) -> str:
-    return pull.__name__.removesuffix("_")  # `abs_`, `max_` and so on shadow no builtin
+def _enter(function: Callable[..., Any], rule: One | Two | Many | Several | Composed) -> None:
+    name = function.__name__
+    if not name.endswith("__"):
+        name = name.removesuffix("_")  # `abs_`, `max_` and so on shadow no builtin
+    RULES[name] = rule
 
 
-def one(*saves: str) -> Callable[[F], F]:
+def _options(pull: Pull, arguments: int) -> bool:
+    return len(inspect.signature(pull).parameters) > arguments
+
+
+def one(
+    *saves: str, arrays: bool = False, view: bool = False, casts: bool = False
+) -> Callable[[F], F]:
     """Enter ``pull(xp, grad, out, x, ...)`` for a function of one array.
 
-    It returns the gradient of `x`; `saves` names those of ``"x"`` and ``"out"`` it reads.
+    It returns the gradient of `x`; `saves` names those of ``"x"`` and ``"out"`` it reads. The
+    others arrive as a stand-in that has a shape and a dtype; where the function has no options,
+    which keep both, as None. For `arrays`, `view` and `casts` see `One`.
     """
 
     def enter(pull: F) -> F:
-        ONE[_name(pull)] = Rule(pull, saves=saves)
+        options = _options(pull, 4)
+        _enter(pull, One(pull, "x" in saves, "out" in saves, options, arrays, view, casts))
         return pull
 
     return enter
@@ -65,9 +124,8 @@ def two(*, a: str, b: str, leading: str = "") -> Callable[[F], F]:
     """
 
     def enter(pull: F) -> F:
-        TWO[_name(pull)] = Rule(
-            pull, saves_a=tuple(a.split()), saves_b=tuple(b.split()), leading=leading
-        )
+        options = _options(pull, 7)
+        _enter(pull, Two(pull, frozenset(a.split()), frozenset(b.split()), options, leading))
         return pull
 
     return enter
@@ -75,13 +133,22 @@ def two(*, a: str, b: str, leading: str = "") -> Callable[[F], F]:
 
 def many(pull: F) -> F:
     """Enter ``pull(xp, grad, likes, ...)``, which returns a gradient for each array of a list."""
-    MANY[_name(pull)] = Rule(pull)
+    _enter(pull, Many(pull))
     return pull
 
 
-def zero(names: str) -> None:
-    """Declare the derivative of these functions to be zero wherever there is one."""
-    ZERO.update(names.split())
+def several(*saves: str) -> Callable[[F], F]:
+    """Enter ``pull(xp, grads, outs, x, ...)`` for a function of one array that returns several.
+
+    It returns the gradient of `x`; `grads` holds None where no gradient arrived, and `saves`
+    names those of ``"x"`` and ``"outs"`` it reads.
+    """
+
+    def enter(pull: F) -> F:
+        _enter(pull, Several(pull, "x" in saves, "outs" in saves))
+        return pull
+
+    return enter
 
 
 def composed(function: F) -> F:
@@ -89,5 +156,15 @@ def composed(function: F) -> F:
 
     `base` is the function of the library below, for what need not be traced.
     """
-    COMPOSED[_name(function)] = function
+    _enter(function, Composed(function))
     return function
+
+
+def zero(names: str) -> None:
+    """Declare the derivative of these functions to be zero wherever there is one."""
+    ZERO.update(names.split())
+
+
+def missing(names: str) -> None:
+    """Declare these functions not to be differentiable: they raise when a gradient arrives."""
+    MISSING.update(names.split())

@@ -1,11 +1,11 @@
-"""The functions whose derivative is zero wherever they have one."""
+"""The functions without a rule: their derivative is zero, or they are not differentiable."""
 
-from xpnet.autodiff.rules.tables import zero
+from xpnet.autodiff.rules.tables import missing, zero
 
 __all__: list[str] = []
 
 # Steps: constant between their jumps.
-zero("ceil floor floor_divide round sign trunc")
+zero("ceil floor floor_divide round trunc")
 # Their results are booleans or integers.
 zero("all any equal greater greater_equal isfinite isin isinf isnan less less_equal not_equal")
 zero("logical_and logical_not logical_or logical_xor signbit")
@@ -14,3 +14,6 @@ zero("argmax argmin argsort count_nonzero nonzero searchsorted")
 # They look at shapes, dtypes and devices only.
 zero("broadcast_shapes can_cast finfo iinfo isdtype result_type")
 zero("empty empty_like eye ones ones_like zeros zeros_like")
+
+# Their derivative is not zero, and nobody has asked for it: numbers make a range, not arrays.
+missing("arange linspace nextafter")

@@ -1,0 +1,69 @@
+"""Which arrays share memory, so that writing to one either does what the library does or raises.
+
+A wrapped array is written to functionally: the object gets a new value. In the array library, the
+write would also show through every view of the memory, which a new value cannot. So views are
+noted where they are made, by weak references, and a write raises as long as another array that it
+would show through is alive. One exception makes ``x[key] += y`` work, which Python runs as
+``view = x[key]; view += y; x[key] = view``: after the second step `x` is put out of use until the
+third.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+from weakref import ref
+
+from xpnet.errors import TracedArrayError
+
+__all__ = ["OUTSIDE", "Hidden", "claim", "share"]
+
+# The group of arrays that came from outside, where anybody may see them.
+OUTSIDE: list[Any] = []
+
+
+def share(x: Any, view: Any) -> None:
+    """Note that `view` shares the memory of `x`."""
+    group = x.group
+    if group is None:
+        x.group = group = [ref(x)]
+    if group is not OUTSIDE:
+        group.append(ref(view))
+    view.group = group
+
+
+def claim(x: Any, operation: str) -> None:
+    """Make sure that a write to `x` shows nowhere else.
+
+    Raises
+    ------
+    TracedArrayError
+        If `x` came from outside, or an array that shares its memory is alive.
+    """
+    group = x.group
+    if group is None:
+        return
+    name = x.namespace.__name__
+    cure = "write into a copy, x = xp.asarray(x, copy=True), or make a new array, x = x + y"
+    if group is OUTSIDE:
+        raise TracedArrayError(
+            f"{operation}: x is a {name} array that came from outside of the function, or a view "
+            f"of one; {cure}"
+        )
+    if any(member() is not None and member() is not x for member in group):
+        raise TracedArrayError(
+            f"{operation}: another {name} array shares the memory of x, which is a view or has "
+            f"one; {cure}"
+        )
+    x.group = None
+
+
+class Hidden:
+    """What an array holds while one of its items is being updated in place."""
+
+    __array_ufunc__ = None
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise TracedArrayError(
+            "view = x[key]; view += y: x was used afterwards, where the array library would show "
+            "the write. Write x[key] += y"
+        )
