@@ -37,7 +37,7 @@ MATHEMATICS = [
     "nn",
     "optim",
     "random",
-    "special.py",
+    "special",
     "wrapping.py",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xpnet._typing import Array, HostArray, Namespace
 from xpnet.losses.reduction import Reduction, reduce, weigh
 from xpnet.namespace import array_namespace
-from xpnet.special import one_hot, widen
+from xpnet.special.indices import one_hot, widen
 from xpnet.transfer import to_host
 
 __all__ = ["Labels", "check_labels"]

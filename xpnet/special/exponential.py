@@ -1,14 +1,14 @@
-"""Functions that the standard lacks, each in the form that neither overflows nor loses digits."""
+"""Sigmoid, softmax and their logarithms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from xpnet._typing import Array, DType
+from xpnet._typing import Array
 from xpnet.autodiff import custom_gradient
 from xpnet.namespace import array_namespace
 
-__all__ = ["expit", "log_softmax", "one_hot", "softmax", "softplus"]
+__all__ = ["expit", "log_softmax", "softmax", "softplus"]
 
 
 @custom_gradient
@@ -60,7 +60,8 @@ def softplus(x: Array, /) -> tuple[Array, Callable[[Array], Array]]:
 
     Notes
     -----
-    Computed as ``max(x, 0) + log1p(exp(-|x|))``. The derivative is the logistic sigmoid.
+    Computed as ``max(x, 0) + log1p(exp(-|x|))``. The derivative is the logistic sigmoid. Also
+    known as log1pexp.
 
     Examples
     --------
@@ -143,44 +144,3 @@ def log_softmax(x: Array, /, *, axis: int = -1) -> tuple[Array, Callable[[Array]
     z = x - xp.max(x, axis=axis, keepdims=True)
     value = z - xp.log(xp.sum(xp.exp(z), axis=axis, keepdims=True))
     return value, lambda grad: grad - xp.exp(value) * xp.sum(grad, axis=axis, keepdims=True)
-
-
-def one_hot(indices: Array, n: int, /, *, dtype: DType | None = None) -> Array:
-    """Compare indices with 0, ..., n - 1 along a new last axis.
-
-    Parameters
-    ----------
-    indices : array, integer, shape (...)
-        One outside of ``[0, n)`` gives a row of zeros.
-    n : int
-        Number of classes.
-    dtype : dtype, optional
-        By default bool.
-
-    Returns
-    -------
-    array, shape (..., n)
-        One where the index is, zero elsewhere.
-
-    Examples
-    --------
-    >>> import xpnet as xn
-    >>> from xpnet.special import one_hot
-    >>> one_hot(xn.asarray([1, 0]), 2)
-    array([[False,  True],
-           [ True, False]])
-    """
-    xp = array_namespace(indices)
-    indices = widen(indices)
-    classes = xp.arange(n, dtype=indices.dtype, device=indices.device)
-    hot = xp.expand_dims(indices, axis=-1) == classes
-    return hot if dtype is None else xp.astype(hot, dtype)
-
-
-def widen(indices: Array) -> Array:
-    """Return integers in a signed dtype of at least 32 bits, which compares with any class."""
-    xp = array_namespace(indices)
-    if xp.isdtype(indices.dtype, (xp.int32, xp.int64)):
-        return indices
-    small = xp.iinfo(indices.dtype).bits < 32
-    return xp.astype(indices, xp.int32 if small else xp.int64)
