@@ -25,6 +25,8 @@ X = RNG.normal(size=(5, 4)) * 5
 COTANGENT = RNG.normal(size=(5, 4))
 DIRECTION = RNG.normal(size=(5, 4))
 
+LOG2 = math.log(2)
+
 every_function = pytest.mark.parametrize("case", FUNCTIONS)
 
 
@@ -111,7 +113,7 @@ E40, E80 = 4.248354255291589e-18, 1.8048513878454153e-35  # e**-40 and e**-80
         ("expit", [0, 0, E80, E40, 0.5, 1, 1, 1], [0, 0, E80, E40, 0.25, E40, 0, 0]),
         (
             "softplus",
-            [0, 0, E80, E40, math.log(2), 40, 1e4, math.inf],
+            [0, 0, E80, E40, LOG2, 40, 1e4, math.inf],
             [0, 0, E80, E40, 0.5, 1, 1, 1],
         ),
     ],
@@ -138,10 +140,9 @@ def test_softmax_extremes_are_exact(lib, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_log_softmax_extremes_are_exact(lib, dtype):
     x = lib.asarray([[1e4, 1e4, -1e4], [0, -math.inf, 0]], dtype)
-    log2 = math.log(2)
     lib.close(
         special.log_softmax(x),
-        [[-log2, -log2, -2e4 - log2], [-log2, -math.inf, -log2]],
+        [[-LOG2, -LOG2, -2e4 - LOG2], [-LOG2, -math.inf, -LOG2]],
         1e-6,
         atol=0,
     )
@@ -178,3 +179,68 @@ def test_a_shared_offset_changes_nothing(lib):
         function = getattr(special, name)
         plain, moved = (function(lib.asarray(scores + c)) for c in (0.0, 2.0**20))
         np.testing.assert_array_equal(lib.to_host(plain), lib.to_host(moved), strict=True)
+
+
+AXES = [None, 0, -1, (0, 2), (-1, 0, 1), ()]
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_logsumexp_equals_that_of_scipy(lib, axis, keepdims):
+    scipy_special = pytest.importorskip("scipy.special")
+    scores = np.random.default_rng(3).normal(size=(2, 3, 4)) * 5
+    options = {"axis": axis, "keepdims": keepdims}
+    expected = scipy_special.logsumexp(scores, **options)
+    x, cotangent = lib.asarray(scores), lib.asarray(np.cos(expected))
+    with lib.guard():
+        value = special.logsumexp(x, **options)
+        gradient = xn.grad(weighted(lambda x: special.logsumexp(x, **options)))(x, cotangent)
+    assert tuple(value.shape) == expected.shape
+    lib.close(value, expected, 1e-14)
+    kept = scipy_special.logsumexp(scores, axis=axis, keepdims=True)
+    lib.close(gradient, np.exp(scores - kept) * np.cos(kept), 1e-14)
+
+
+def test_higher_derivatives_of_logsumexp(lib):
+    """Two scores, one tie: those of log(1 + exp(x)) are 1/4, 0 and -1/8 at 0."""
+
+    def function(x: Any) -> Any:
+        xp = xn.array_namespace(x)
+        return special.logsumexp(xp.stack([x, 0.0 * x]))
+
+    for derivative in (0.5, 0.25, 0.0, -0.125):
+        function = xn.grad(function)
+        lib.close(function(lib.asarray(0.0)), derivative, 1e-14, 1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("scores", "value", "gradient"),
+    [
+        ([[1e4, 1e4], [-1e4, -1e4]], [1e4 + LOG2, -1e4 + LOG2], [[0.5, 0.5], [0.5, 0.5]]),
+        ([[1e4, -math.inf], [-1e4, 1e4]], [1e4, 1e4], [[1, 0], [0, 1]]),
+        ([[-math.inf, -math.inf], [0, 0]], [-math.inf, LOG2], [[0, 0], [0.5, 0.5]]),
+        ([[math.inf, 1e4], [math.inf, -math.inf]], [math.inf, math.inf], [[0, 0], [0, 0]]),
+        ([[math.nan, 0], [0, 0]], [math.nan, LOG2], [[math.nan, math.nan], [0.5, 0.5]]),
+    ],
+)
+def test_logsumexp_extremes_are_exact(lib, dtype, scores, value, gradient):
+    x = lib.asarray(scores, dtype)
+    function = functools.partial(special.logsumexp, axis=1)
+    lib.close(function(x), value, np.finfo(dtype).eps, atol=0)
+    one = lib.asarray([1, 1], dtype)
+    lib.close(xn.grad(weighted(function))(x, one), gradient, 1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "expected"),
+    [((), None, 3.0), ((0,), None, -math.inf), ((2, 0), 1, [-math.inf] * 2), ((2, 0), 0, [])],
+)
+def test_logsumexp_of_one_number_and_of_none(lib, shape, axis, expected):
+    x = lib.asarray(np.full(shape, 3.0), "float32")
+    value, gradient = xn.value_and_grad(
+        lambda x: xn.array_namespace(x).sum(special.logsumexp(x, axis=axis))
+    )(x)
+    assert value.dtype == gradient.dtype == lib.xp.float32
+    assert tuple(gradient.shape) == shape
+    lib.close(special.logsumexp(x, axis=axis), np.asarray(expected, "float32"))

@@ -1,6 +1,13 @@
 """Functions that the standard lacks, each in the form that neither overflows nor loses digits."""
 
-from xpnet.special.exponential import expit, log_softmax, softmax, softplus
+from xpnet.special.exponential import expit, log_softmax, logsumexp, softmax, softplus
 from xpnet.special.indices import one_hot
 
-__all__ = ["expit", "log_softmax", "one_hot", "softmax", "softplus"]
+__all__ = [
+    "expit",
+    "log_softmax",
+    "logsumexp",
+    "one_hot",
+    "softmax",
+    "softplus",
+]

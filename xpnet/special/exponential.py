@@ -1,14 +1,15 @@
-"""Sigmoid, softmax and their logarithms."""
+"""Sigmoid, softmax, their logarithms, and the logarithm of a sum of exponentials."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from xpnet._typing import Array
-from xpnet.autodiff import custom_gradient
+from xpnet.autodiff import custom_gradient, stop_gradient
 from xpnet.namespace import array_namespace
 
-__all__ = ["expit", "log_softmax", "softmax", "softplus"]
+__all__ = ["expit", "log_softmax", "logsumexp", "softmax", "softplus"]
 
 
 @custom_gradient
@@ -144,3 +145,58 @@ def log_softmax(x: Array, /, *, axis: int = -1) -> tuple[Array, Callable[[Array]
     z = x - xp.max(x, axis=axis, keepdims=True)
     value = z - xp.log(xp.sum(xp.exp(z), axis=axis, keepdims=True))
     return value, lambda grad: grad - xp.exp(value) * xp.sum(grad, axis=axis, keepdims=True)
+
+
+@custom_gradient
+def logsumexp(
+    x: Array, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+) -> tuple[Array, Callable[[Array], Array]]:
+    """Logarithm of the sum of exponentials, over some axes or all.
+
+    Parameters
+    ----------
+    x : array, real floating
+        Any shape.
+    axis : int or tuple of int, optional
+        What to sum over, by default all axes.
+    keepdims : bool, optional
+        Keep the axes that were summed over, with length 1.
+
+    Returns
+    -------
+    array
+        ``log(sum(exp(x)))``, of the dtype of `x`; -inf for no terms at all.
+
+    Notes
+    -----
+    With the largest term ``m`` it is ``m + log(sum(exp(x - m)))``: one of the exponentials is 1,
+    so nothing overflows and no logarithm of zero is taken. An infinite ``m`` is the result.
+
+    The gradient is ``g * exp(x - m) / sum(exp(x - m))``, the softmax; ``exp(x - logsumexp(x))``
+    would have only the digits of `x` behind the point. ``m`` is a constant in it, since the
+    result does not depend on the shift. Where the result is infinite, the gradient is 0.
+
+    References
+    ----------
+    .. [1] P. Blanchard, D. J. Higham and N. J. Higham, "Accurately computing the log-sum-exp and
+       softmax functions", IMA Journal of Numerical Analysis 41, 2021, algorithm 4.1.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> from xpnet.special import logsumexp
+    >>> logsumexp(xn.asarray([[1e4, -1e4], [0.0, 0.0]]), axis=1)
+    array([1.000000e+04, 6.931472e-01], dtype=float32)
+    """
+    xp = array_namespace(x)
+    if 0 in x.shape:
+        return xp.sum(x, axis=axis, keepdims=keepdims) - math.inf, lambda grad: xp.zeros_like(x)
+    top = stop_gradient(xp.max(x, axis=axis, keepdims=True))
+    infinite = xp.isinf(x) & (x == top)  # where the difference would be nan
+    e = xp.exp(xp.where(infinite, 0.0, x) - xp.where(infinite, 0.0, top))
+    total = xp.sum(e, axis=axis, keepdims=keepdims)
+
+    def vjp(grad: Array) -> Array:
+        return xp.where(infinite, 0.0, e) * xp.reshape(grad / total, top.shape)
+
+    return xp.reshape(top, total.shape) + xp.log(total), vjp
