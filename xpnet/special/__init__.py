@@ -1,5 +1,6 @@
 """Functions that the standard lacks, each in the form that neither overflows nor loses digits."""
 
+from xpnet.special.entropy import xlogy
 from xpnet.special.exponential import expit, log_softmax, logsumexp, softmax, softplus
 from xpnet.special.indices import one_hot
 
@@ -10,4 +11,5 @@ __all__ = [
     "one_hot",
     "softmax",
     "softplus",
+    "xlogy",
 ]
