@@ -1,10 +1,12 @@
 """Functions that the standard lacks, each in the form that neither overflows nor loses digits."""
 
 from xpnet.special.entropy import xlogy
+from xpnet.special.error import erf
 from xpnet.special.exponential import expit, log_softmax, logsumexp, softmax, softplus
 from xpnet.special.indices import one_hot
 
 __all__ = [
+    "erf",
     "expit",
     "log_softmax",
     "logsumexp",
