@@ -3,11 +3,14 @@
 from xpnet.special.entropy import xlogy
 from xpnet.special.error import erf
 from xpnet.special.exponential import expit, log_softmax, logsumexp, softmax, softplus
+from xpnet.special.gamma import digamma, lgamma
 from xpnet.special.indices import one_hot
 
 __all__ = [
+    "digamma",
     "erf",
     "expit",
+    "lgamma",
     "log_softmax",
     "logsumexp",
     "one_hot",
