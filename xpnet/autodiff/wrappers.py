@@ -301,7 +301,7 @@ def make_missing(cls: type[Any], name: str, function: Callable[..., Any]) -> Cal
     """Wrap a function without a derivative: it computes, and raises when a gradient arrives."""
 
     def call(*args: Any, **options: Any) -> Any:
-        tapes: dict[int, tuple[Any, int | str]] = {}  # each level, and which argument reaches it
+        tapes: dict[int, tuple[Any, Any]] = {}  # each level, and which argument reaches it
         for where, argument in [*enumerate(args), *options.items()]:
             for x in _flatten(argument):
                 while isinstance(x, TracedArray):
