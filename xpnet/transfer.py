@@ -12,7 +12,7 @@ from xpnet.scatter import copy
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["asarray", "copy", "copy_like", "put_like", "to_host"]
+__all__ = ["asarray", "copy_like", "put_like", "to_host"]
 
 
 def asarray(

@@ -131,9 +131,6 @@ class WrappedArray:
             f"which it would not differentiate. Call xp.{name} with xp = xn.array_namespace(x)"
         )
 
-    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
-        self.__array__()
-
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, WrappedArray) and value.origin is not None:
             base, at, *restore = value.origin

@@ -110,11 +110,33 @@ class TracedArray(WrappedArray):
         self._refuse_number("complex")
         return complex(self.value)
 
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: Any = None,
+        dl_device: Any = None,
+        copy: bool | None = None,
+    ) -> Any:
+        self._refuse_number("from_dlpack")
+        options = {
+            "stream": stream,
+            "max_version": max_version,
+            "dl_device": dl_device,
+            "copy": copy,
+        }
+        given = {key: option for key, option in options.items() if option is not None}
+        return self.value.__dlpack__(**given)
+
+    def __dlpack_device__(self) -> Any:
+        return self.value.__dlpack_device__()
+
     def _refuse_number(self, name: str) -> None:
         if self.tape is not CONSTANT:
             raise TracedArrayError(
                 f"{name}(x) of an array that is being differentiated would lose its gradient. "
-                f"Keep it an array, or say that you want the number: {name}(xn.stop_gradient(x))"
+                "Keep it an array of this namespace, or say that you want the numbers: "
+                f"{name}(xn.stop_gradient(x))"
             )
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> TracedArray:

@@ -11,8 +11,9 @@ from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
 from xpnet.errors import TracedArrayError
 from xpnet.namespace import array_namespace, is_array
+from xpnet.scatter import copy
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, mismatches
-from xpnet.transfer import copy, copy_like
+from xpnet.transfer import copy_like
 
 __all__ = ["Buffer", "Module", "Parameter"]
 

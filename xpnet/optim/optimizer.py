@@ -10,8 +10,9 @@ from typing import Any, Self
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.nn.module import Module
+from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
-from xpnet.transfer import copy, copy_like
+from xpnet.transfer import copy_like
 
 __all__ = ["Optimizer", "Rate"]
 
