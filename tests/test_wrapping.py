@@ -255,9 +255,8 @@ def test_ufunc_of_numpy(lib: Any) -> None:
         lambda x: np.asarray(x),
         lambda x: np.array([x, x]),
         lambda x: np.asarray(x, dtype="float32"),
-        lambda x: np.from_dlpack(x),
     ],
-    ids=["asarray", "list", "dtype", "dlpack"],
+    ids=["asarray", "list", "dtype"],
 )
 @pytest.mark.parametrize("lib", ["numpy"], indirect=True)
 def test_conversion_to_an_ordinary_array(lib: Any, call: Any) -> None:
@@ -267,6 +266,14 @@ def test_conversion_to_an_ordinary_array(lib: Any, call: Any) -> None:
     )
     with pytest.raises(xn.TracedArrayError, match=match):
         inside(lib.asarray([1.0]), call)
+
+
+@pytest.mark.parametrize("lib", ["numpy"], indirect=True)
+def test_export_of_an_array(lib: Any) -> None:
+    with pytest.raises(xn.TracedArrayError, match=r"from_dlpack\(x\) of an array that is being"):
+        inside(lib.asarray([1.0]), np.from_dlpack)
+    constant = inside(lib.asarray([1.0]), lambda x: np.from_dlpack(ns(x).ones(2)))
+    assert constant.tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("call", [lambda torch, x: torch.sum(x), lambda torch, x: torch.exp(x)])

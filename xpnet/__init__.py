@@ -3,8 +3,19 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from xpnet import losses, metrics, nn, optim, random, special
-from xpnet.autodiff import custom_gradient, grad, stop_gradient, value_and_grad
+from xpnet import autodiff, losses, metrics, nn, optim, random, special
+from xpnet.autodiff import (
+    check_gradient,
+    custom_gradient,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
 from xpnet.backend import Backend, available_backends, get_backend, use_backend
 from xpnet.errors import (
     BackendError,
@@ -34,12 +45,18 @@ __all__ = [
     "TracedArrayError",
     "array_namespace",
     "asarray",
+    "autodiff",
     "available_backends",
+    "check_gradient",
     "checkpoint",
     "custom_gradient",
     "data",
     "get_backend",
     "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "losses",
     "metrics",
     "nn",
@@ -51,6 +68,7 @@ __all__ = [
     "to_host",
     "use_backend",
     "value_and_grad",
+    "vjp",
 ]
 
 

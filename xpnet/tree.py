@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet._typing import Tree
 
-__all__ = ["leaves", "map"]
+__all__ = ["leaves", "map", "pairs"]
 
 
 def map(function: Callable[[Any], Any], tree: Tree) -> Tree:  # noqa: A001 - read as tree.map
@@ -37,3 +37,33 @@ def leaves(tree: Tree) -> Iterator[Any]:
         return
     for member in tree:
         yield from leaves(member)
+
+
+def pairs(first: Tree, second: Tree) -> Iterator[tuple[Any, Any]]:
+    """Yield the leaves of `first`, each with what is in its place in `second`.
+
+    Raises
+    ------
+    ValueError
+        If `second` does not have the structure of `first`.
+    """
+    if isinstance(first, dict):
+        if not isinstance(second, dict) or first.keys() != second.keys():
+            raise ValueError(f"expected a dict with the keys {list(first)}, got {_shown(second)}")
+        for key, member in first.items():
+            yield from pairs(member, second[key])
+    elif isinstance(first, (list, tuple)):
+        if not isinstance(second, (list, tuple)) or len(first) != len(second):
+            kind = type(first).__name__
+            raise ValueError(f"expected a {kind} of {len(first)}, got {_shown(second)}")
+        for ours, theirs in zip(first, second, strict=True):
+            yield from pairs(ours, theirs)
+    else:
+        yield first, second
+
+
+def _shown(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return f"one with the keys {list(tree)}"
+    kind = type(tree).__name__
+    return f"a {kind} of {len(tree)}" if isinstance(tree, (list, tuple)) else f"a {kind}"

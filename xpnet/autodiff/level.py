@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from xpnet import tree
-from xpnet._typing import Array, Tree
+from xpnet._typing import Array, Namespace, Tree
 from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.tape import CONSTANT, TracedArray, differentiable, lift, new_tape, raw
 from xpnet.namespace import array_namespace, is_array
@@ -61,6 +61,11 @@ class Level:
             written = slot.role == BUFFER and slot.array is not traced
             slot.put(self.lower(slot.array) if self.succeeded and written else original)
 
+    @property
+    def below(self) -> Namespace:
+        """The namespace of the values on this level's tape."""
+        return self.namespace.wrapped_namespace if self.tape.level == 1 else self.namespace
+
     def variables(self, argument: Tree, where: str) -> Variables:
         """Lift an argument to differentiate: its arrays, and its modules' trainable parameters."""
         found: list[Tree] = []  # for each leaf of the argument, the leaves of the tape
@@ -76,7 +81,7 @@ class Level:
 
         def collect(arrived: list[Array | None]) -> Tree:
             each = iter(found)
-            gradient = functools.partial(self._gradient, arrived)
+            gradient = functools.partial(self.gradient, arrived)
             return tree.map(lambda _: tree.map(gradient, next(each)), argument)
 
         return Variables(inside, collect)
@@ -99,11 +104,10 @@ class Level:
             return x.value if ends else x
         return lift(self.namespace, x) if self.tape.level > 1 and is_array(x) else x
 
-    def _gradient(self, arrived: list[Array | None], leaf: TracedArray) -> Array:
+    def gradient(self, arrived: list[Array | None], leaf: TracedArray) -> Array:
         """Return the gradient that arrived at a leaf; zeros where none did."""
-        xp = self.namespace.wrapped_namespace if self.tape.level == 1 else self.namespace
         found = arrived[leaf.index]
-        return xp.zeros_like(leaf.value) if found is None else found
+        return self.below.zeros_like(leaf.value) if found is None else found
 
     def _lift_variable(self, x: Any, where: str) -> TracedArray:
         if not is_array(x):
@@ -116,9 +120,10 @@ class Level:
                 f"{self.name}: expected floating-point arrays to differentiate, {where} is "
                 f"or holds one of dtype {x.dtype}; convert it first: xp.astype(x, xp.float32)"
             )
-        return self._leaf(x)
+        return self.leaf(x)
 
-    def _leaf(self, x: Array) -> TracedArray:
+    def leaf(self, x: Array) -> TracedArray:
+        """Lift an array to differentiate."""
         # On the lowest level all values are ordinary arrays, above it all are traced themselves:
         # not every library lets the two meet in an operator.
         x = raw(x) if self.tape.level == 1 else lift(self.namespace, x)
@@ -149,7 +154,7 @@ class Level:
             traced = self._lifted.get(id(original))
             if traced is None:
                 if trainable and slot.role == PARAMETER and id(original) not in frozen:
-                    traced = leaves[slot.name] = self._leaf(original)
+                    traced = leaves[slot.name] = self.leaf(original)
                 else:
                     traced = self._constant(original)
                 self._lifted[id(original)] = traced

@@ -6,10 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from xpnet import tree
-from xpnet._typing import Array
-from xpnet.autodiff.level import Level
-from xpnet.autodiff.tape import Tape, TracedArray, backward, refuse_escaped
+from xpnet.autodiff.run import Run, name_of
 from xpnet.namespace import array_namespace, is_array
 
 __all__ = ["grad", "value_and_grad"]
@@ -73,26 +70,17 @@ def value_and_grad(
     array([0. , 0.6], dtype=float32)
     """
     indices = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    name = f"grad of {getattr(function, '__name__', 'function')}"
+    name = f"grad of {name_of(function)}"
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        _check_argnums(indices, len(args), name)
-        with Level(name, args, kwargs) as level:
-            inside = list(args)
-            variables = [level.variables(args[index], f"argument {index}") for index in indices]
-            for index, variable in zip(indices, variables, strict=True):
-                inside[index] = variable.inside
-            inside = [level.constants(argument) for argument in inside]
-            result = function(*inside, **{k: level.constants(v) for k, v in kwargs.items()})
-            value, aux = _split(result, name) if has_aux else (result, None)
-            _check_value(value, name)
-            level.succeeded = True
-        arrived = _run_back(level.tape, value, level.leaves)
-        gradients = tuple(variable.collect(arrived) for variable in variables)
+        run = Run(name, function, args, kwargs, indices, has_aux=has_aux, check=_check_value)
+        value = run.value
+        seeds = [(value, run.ones_like(value))] if run.depends(value) else []
+        gradients = run.pull(seeds)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
-        value = level.lower(value)
-        return ((value, tree.map(level.lower, aux)) if has_aux else value), gradient
+        value = run.lower(value)
+        return ((value, run.lower(run.aux)) if has_aux else value), gradient
 
     return wrapper
 
@@ -141,27 +129,6 @@ def grad(
     return wrapper
 
 
-def _check_argnums(indices: tuple[int, ...], count: int, name: str) -> None:
-    for index in indices:
-        if not -count <= index < count:
-            raise IndexError(
-                f"{name}: argnums names argument {index}, but only {count} positional arguments "
-                "were given"
-            )
-    places = [index % count for index in indices]
-    for place in places:
-        if places.count(place) > 1:
-            raise ValueError(f"{name}: argnums names argument {place} twice")
-
-
-def _split(result: Any, name: str) -> tuple[Any, Any]:
-    if isinstance(result, tuple) and len(result) == 2:
-        return result
-    raise TypeError(
-        f"{name}: with has_aux=True it must return a pair (value, aux), got {type(result).__name__}"
-    )
-
-
 def _check_value(value: Any, name: str) -> None:
     if not is_array(value):
         raise TypeError(
@@ -177,13 +144,3 @@ def _check_value(value: Any, name: str) -> None:
         raise TypeError(
             f"{name}: it must return a real floating-point array, got dtype {value.dtype}"
         )
-
-
-def _run_back(tape: Tape, value: Array, leaves: int) -> list[Array | None]:
-    """Return what arrives at each leaf; nothing does where the value does not depend on any."""
-    if not isinstance(value, TracedArray) or value.tape is not tape:
-        if isinstance(value, TracedArray) and value.tape.closed:
-            refuse_escaped()
-        return [None] * leaves
-    xp = value.namespace.wrapped_namespace if tape.level == 1 else value.namespace
-    return backward(tape, [(value, xp.ones_like(value.value))], leaves)

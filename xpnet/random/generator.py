@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from xpnet._typing import Array, Device, DType, HostArray, Namespace
 from xpnet.backend import Backend, host, selection
@@ -103,6 +106,9 @@ class Generator:
             raise ValueError("Generator: no draws are left of 2**32; use another stream")
         block = xp.arange(blocks, dtype=xp.int32, device=device)
         draw = xp.full((blocks,), signed32(self.draws), dtype=xp.int32, device=device)
+        watching = _watching.get()
+        if watching is not None:
+            watching.setdefault(self, self.draws)
         self.draws += 1
         words = threefry2x32(xp, (self.seed, self.stream), (block, draw))
         return xp.concat(words)[:n]
@@ -259,6 +265,38 @@ def _upload(array: HostArray, dtype: DType | str, device: Device | None) -> Arra
     array = xp.astype(array, wide, copy=False)
     moved = backend.from_host(array, device=chosen if device is None else device)
     return backend.namespace().astype(moved, backend.dtype(dtype), copy=False)
+
+
+# Which generators were used, and how many draws each had made before.
+_watching: ContextVar[dict[Generator, int] | None] = ContextVar("xpnet_draws", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[dict[Generator, int]]:
+    """Note which generators are used, to be used in the same way again by `replayed`."""
+    outer: dict[Generator, int] | None = _watching.get()
+    draws: dict[Generator, int] = {}
+    token = _watching.set(draws)
+    try:
+        yield draws
+    finally:
+        _watching.reset(token)
+        if outer is not None:
+            for generator, count in draws.items():
+                outer.setdefault(generator, count)
+
+
+@contextmanager
+def replayed(draws: dict[Generator, int]) -> Iterator[None]:
+    """Draw again what was drawn while it was `watched`."""
+    now = {generator: generator.draws for generator in draws}
+    for generator, count in draws.items():
+        generator.draws = count
+    try:
+        yield
+    finally:
+        for generator, count in now.items():
+            generator.draws = count
 
 
 _default = Generator(0)
