@@ -8,7 +8,7 @@ from typing import Any
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import one
 
-__all__: list[str] = []
+__all__ = ["conjugate", "spread"]
 
 Axis = int | tuple[int, ...] | None
 
@@ -21,14 +21,15 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in axes)
 
 
-def _spread(xp: Namespace, reduced: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+def spread(xp: Namespace, reduced: Array, shape: tuple[int, ...], axis: Axis) -> Array:
     """Give a reduced array its reduced axes back, of length 1, so that it broadcasts to `shape`."""
     axes = _axes(axis, len(shape))
     kept = tuple(1 if a in axes else size for a, size in enumerate(shape))
     return reduced if reduced.shape == kept else xp.reshape(reduced, kept)
 
 
-def _conj(xp: Namespace, x: Array) -> Array:
+def conjugate(xp: Namespace, x: Array) -> Array:
+    """Return conj(x), and a real array as it is."""
     return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
 
 
@@ -48,7 +49,7 @@ def sum_(
     keepdims: bool = False,
 ) -> Array:
     """d sum(x) = sum(dx)."""
-    return xp.broadcast_to(_spread(xp, grad, x.shape, axis), x.shape)
+    return xp.broadcast_to(spread(xp, grad, x.shape, axis), x.shape)
 
 
 @one()
@@ -63,7 +64,7 @@ def mean(
 ) -> Array:
     """d mean(x) = sum(dx) / n."""
     share = grad / _count(x.shape, axis)
-    return xp.broadcast_to(_spread(xp, share, x.shape, axis), x.shape)
+    return xp.broadcast_to(spread(xp, share, x.shape, axis), x.shape)
 
 
 @one("x", "out")
@@ -77,9 +78,9 @@ def max_(
     keepdims: bool = False,
 ) -> Array:
     """d max(x) = dx at the maximum; several equal ones share the gradient."""
-    chosen = xp.astype(x == _spread(xp, out, x.shape, axis), grad.dtype)
+    chosen = xp.astype(x == spread(xp, out, x.shape, axis), grad.dtype)
     ties = xp.sum(chosen, axis=axis, keepdims=True)
-    return chosen * (_spread(xp, grad, x.shape, axis) / _spread(xp, ties, x.shape, axis))
+    return chosen * (spread(xp, grad, x.shape, axis) / spread(xp, ties, x.shape, axis))
 
 
 @one("x", "out")
@@ -110,7 +111,7 @@ def var(
     """d var(x) = 2 (x - mean(x)) dx / (n - correction)."""
     n = _count(x.shape, axis) - correction
     centred = x - xp.mean(x, axis=axis, keepdims=True)
-    return _spread(xp, grad, x.shape, axis) * (2 * _conj(xp, centred) / n)
+    return spread(xp, grad, x.shape, axis) * (2 * conjugate(xp, centred) / n)
 
 
 @one("x", "out")
@@ -128,7 +129,7 @@ def std(
     n = _count(x.shape, axis) - correction
     centred = x - xp.mean(x, axis=axis, keepdims=True)
     safe = xp.where(out == 0, xp.ones_like(out), out)
-    return _conj(xp, centred) * (_spread(xp, grad / (n * safe), x.shape, axis))
+    return conjugate(xp, centred) * (spread(xp, grad / (n * safe), x.shape, axis))
 
 
 @one(casts=True)
@@ -175,7 +176,7 @@ def prod(
     others = before * xp.flip(after, axis=-1)
     inverse = tuple(order.index(a) for a in range(x.ndim))
     others = xp.permute_dims(xp.reshape(others, moved.shape), inverse)
-    return _spread(xp, grad, x.shape, axis) * others
+    return spread(xp, grad, x.shape, axis) * others
 
 
 @one("x", casts=True)
