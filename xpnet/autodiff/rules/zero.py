@@ -13,7 +13,7 @@ zero("bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shi
 zero("argmax argmin argsort count_nonzero nonzero searchsorted")
 # They look at shapes, dtypes and devices only.
 zero("broadcast_shapes can_cast finfo iinfo isdtype result_type")
-zero("empty empty_like eye ones ones_like zeros zeros_like")
+zero("empty empty_like eye fftfreq ones ones_like rfftfreq zeros zeros_like")
 
 # Their derivative is not zero, and nobody has asked for it: numbers make a range, not arrays.
 missing("arange linspace nextafter")
