@@ -865,7 +865,7 @@ def test_differentiated_array_as_an_option(lib: Any) -> None:
         xp = xn.array_namespace(x)
         return xp.sum(xp.where(x, 1.0, x))
 
-    with pytest.raises(xn.TracedArrayError, match="was given as an option, where its gradient"):
+    with pytest.raises(xn.TracedArrayError, match="was given as a condition, where its gradient"):
         xn.grad(f)(lib.asarray([1.0]))
 
 

@@ -90,7 +90,7 @@ def make_checked(
         if not composed:
             _check(name, operands, [x for x in results if x.tape is TAPE])
         for x in results:
-            if namespace.isdtype(x.dtype, ("real floating", "complex floating")):
+            if namespace.wrapped_namespace.isdtype(x.dtype, ("real floating", "complex floating")):
                 x.tape = TAPE
         return out
 

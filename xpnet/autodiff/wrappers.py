@@ -32,7 +32,7 @@ __all__ = ["make"]
 
 ELEMENTWISE = frozenset(CHAPTERS["elementwise"].split())
 SCALARS = frozenset({bool, int, float, complex})
-PLAIN = SCALARS | {slice, str, type(None), type(...)}  # options that hold no array
+PLAIN = SCALARS | {str, type(None), type(...)}  # options that hold no array
 
 
 def make(
@@ -100,8 +100,8 @@ def make_one(cls: type[Any], function: Callable[..., Any], rule: One) -> Callabl
             x = cls(x, CONSTANT, -1)
             x.group = OUTSIDE
         if arrays:
-            args = tuple([_option(cls, option) for option in args])
-            options = {key: _option(cls, option) for key, option in options.items()}
+            args = _values(args)
+            options = {key: _values(option) for key, option in options.items()}
         value = x.value
         below = (function if type(value) is not cls else call)(value, *args, **options)
         tape = x.tape
@@ -174,7 +174,7 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callabl
         else:
             tape, value_a, index_a, value_b, index_b = CONSTANT, a, -1, b, -1
         if options:
-            options = {key: _option(cls, option) for key, option in options.items()}
+            options = {key: _values(option) for key, option in options.items()}
         if tape.level > 1:  # what is below is traced, and so is what it meets
             value_a, index_a = lowered(cls, tape, a)
             value_b, index_b = lowered(cls, tape, b)
@@ -225,7 +225,7 @@ def _with_leading(cls: type[Any], function: Callable[..., Any], rule: Two) -> Ca
     inner = make_two(
         cls, lambda a, b, **option: function(option[name], a, b), rule._replace(leading="")
     )
-    return lambda option, a, b, /: inner(a, b, **{name: _option(cls, option)})
+    return lambda option, a, b, /: inner(a, b, **{name: _condition(option)})
 
 
 def make_many(cls: type[Any], function: Callable[..., Any], rule: Many) -> Callable[..., Any]:
@@ -327,7 +327,8 @@ def _trap(cls: type[Any], x: Any, name: str, tape: Any, where: int | str) -> Any
 
 
 def _is_floating(cls: type[Any], x: Any) -> bool:
-    return bool(cls.namespace.isdtype(x.dtype, ("real floating", "complex floating")))
+    xp = cls.namespace.wrapped_namespace
+    return bool(xp.isdtype(x.dtype, ("real floating", "complex floating")))
 
 
 def _map(function: Callable[[Any], Any], x: Any) -> Any:
@@ -347,20 +348,23 @@ def _holds_array(key: Any) -> bool:
     return isinstance(key, list) or getattr(key, "shape", ()) != ()
 
 
-def _option(cls: type[Any], x: Any) -> Any:
-    """Return what a function is to get as an option: an index, a condition, a number of repeats."""
-    if type(x) in PLAIN:
-        return x
+def _values(x: Any) -> Any:
+    """Return an option without tracing: an index, a number of repeats, a tolerance."""
+    if type(x) is slice:
+        return slice(raw(x.start), raw(x.stop), raw(x.step))
     if type(x) is tuple or type(x) is list:
-        return type(x)([_option(cls, member) for member in x])
-    if type(x) is not cls:
-        return x
-    if x.tape is not CONSTANT:
+        return type(x)([_values(member) for member in x])
+    return raw(x)
+
+
+def _condition(x: Any) -> Any:
+    """Return what arrays are to be chosen by, without tracing."""
+    if isinstance(x, TracedArray) and x.tape is not CONSTANT:
         raise TracedArrayError(
-            "an array that is being differentiated was given as an option, where its gradient "
-            "would be lost; pass xn.stop_gradient(x) if that is meant"
+            "an array that is being differentiated was given as a condition, where its gradient "
+            "would be lost; compare it with something, or pass xn.stop_gradient(x)"
         )
-    return x.value
+    return raw(x)
 
 
 def _constant(cls: type[Any], name: str, out: Any) -> Any:

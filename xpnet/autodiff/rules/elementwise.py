@@ -362,4 +362,5 @@ def sign(xp: Namespace, base: Any, x: Array, /) -> Array:
     if not isinstance(x, TracedArray) or not is_complex(xp, x):
         return lift(xp, base(raw(x)))
     size = xp.abs(x)
-    return x / xp.where(size == 0, xp.ones_like(size), size)
+    turned = x / xp.where(size == 0, xp.ones_like(size), size)
+    return xp.where(size == 0, xp.zeros_like(x), turned)

@@ -166,7 +166,7 @@ def solve(
     return grad_a, w[..., 0] if vector else w
 
 
-@one("x", "out")
+@one("x", "out", arrays=True)
 def pinv(xp: Namespace, grad: Array, out: Array, x: Array, /, *, rtol: Any = None) -> Array:
     """d P = -P dA P + P P^H dA^H (I - A P) + (I - P A) dA^H P^H P (Golub and Pereyra, 4.12).
 
