@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from xpnet.backend import owner
 
 if TYPE_CHECKING:
-    from xpnet._typing import Array, Namespace
+    from xpnet._typing import Array, DType, Namespace
 
-__all__ = ["array_namespace", "is_array"]
+__all__ = ["array_namespace", "dtype_kind", "is_array"]
 
 _SCALAR = None  # passed over: it has no namespace and needs none
 _NO_ARRAY = object()
@@ -68,6 +68,20 @@ def is_array(x: object) -> bool:
     """Tell whether `x` is an array of any library, traced or not."""
     found = _lookup(x)
     return found is not _SCALAR and found is not _NO_ARRAY
+
+
+REAL, COMPLEX = "real floating", "complex floating"
+_kinds: dict[DType, str] = {}
+
+
+def dtype_kind(x: Array) -> str:
+    """Return ``"real floating"``, ``"complex floating"`` or ``""`` for the dtype of an array."""
+    try:
+        return _kinds[x.dtype]
+    except KeyError:
+        xp = array_namespace(x)
+        kinds = (kind for kind in (REAL, COMPLEX) if xp.isdtype(x.dtype, kind))
+        return _kinds.setdefault(x.dtype, next(kinds, ""))
 
 
 def _lookup(x: object) -> Namespace:

@@ -11,32 +11,38 @@ from xpnet._typing import Tree
 __all__ = ["leaves", "map", "pairs"]
 
 
+_BRANCHES = (list, tuple, dict)
+
+
 def map(function: Callable[[Any], Any], tree: Tree) -> Tree:  # noqa: A001 - read as tree.map
     """Return a tree of the same structure with `function` applied to every leaf.
 
     Lists, tuples (named ones too) and dicts are branches; everything else, None included, is a
     leaf.
     """
+    if not isinstance(tree, _BRANCHES):
+        return function(tree)
     if isinstance(tree, dict):
         mapped = copy.copy(tree)  # keeps the order of the keys, and the default of a defaultdict
         mapped.update({key: map(function, member) for key, member in tree.items()})
         return mapped
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(map(function, member) for member in tree))
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(map(function, member) for member in tree)
-    return function(tree)
+    members = [map(function, x) if isinstance(x, _BRANCHES) else function(x) for x in tree]
+    if type(tree) is list:
+        return members
+    return type(tree)(*members) if hasattr(tree, "_fields") else type(tree)(members)
 
 
-def leaves(tree: Tree) -> Iterator[Any]:
-    """Yield the leaves of a tree in the order in which `map` visits them."""
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, (list, tuple)):
-        yield tree
-        return
-    for member in tree:
-        yield from leaves(member)
+def leaves(tree: Tree) -> list[Any]:
+    """Return the leaves of a tree in the order in which `map` visits them."""
+    if not isinstance(tree, _BRANCHES):
+        return [tree]
+    found = []
+    for member in tree.values() if isinstance(tree, dict) else tree:
+        if isinstance(member, _BRANCHES):
+            found += leaves(member)
+        else:
+            found.append(member)
+    return found
 
 
 def pairs(first: Tree, second: Tree) -> Iterator[tuple[Any, Any]]:

@@ -125,10 +125,12 @@ class WrappedArray:
         )
 
     def __array_function__(self, function: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        name = getattr(function, "__name__", str(function))
+        name, module = getattr(function, "__name__", str(function)), function.__module__
+        extension = module.rpartition(".")[2]
+        path = f"{extension}.{name}" if extension in EXTENSIONS else name
         raise TracedArrayError(
-            f"{name} of {function.__module__} was called on a {self.namespace.__name__} array, "
-            f"which it would not differentiate. Call xp.{name} with xp = xn.array_namespace(x)"
+            f"{name} of {module} was called on a {self.namespace.__name__} array, "
+            f"which it would not differentiate. Call xp.{path} with xp = xn.array_namespace(x)"
         )
 
     def __setitem__(self, key: Any, value: Any) -> None:

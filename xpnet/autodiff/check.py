@@ -11,7 +11,7 @@ from xpnet._typing import Array, Tree
 from xpnet.autodiff.run import name_of
 from xpnet.autodiff.transform import value_and_grad
 from xpnet.backend import HOST, use_backend
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import COMPLEX, array_namespace, dtype_kind, is_array
 
 __all__ = ["check_gradient"]
 
@@ -83,10 +83,9 @@ def check_gradient(
     generator = Generator(seed)
 
     def random_like(x: Array) -> Array:
-        xp = array_namespace(x)
         with use_backend(HOST):
             host = generator.normal(tuple(x.shape), dtype="float64")
-            if xp.isdtype(x.dtype, "complex floating"):
+            if dtype_kind(x) == COMPLEX:
                 host = host + 1j * generator.normal(tuple(x.shape), dtype="float64")
         return put_like(host, x)
 
@@ -159,20 +158,18 @@ def _pairing(a: Array, b: Array) -> Array:
     """Return the real part of the sum of products, without a conjugate."""
     xp = array_namespace(a)
     total = xp.sum(a * b)
-    return xp.real(total) if xp.isdtype(total.dtype, "complex floating") else total
+    return xp.real(total) if dtype_kind(total) == COMPLEX else total
 
 
 def _is_floating(x: Any) -> bool:
-    return is_array(x) and array_namespace(x).isdtype(
-        x.dtype, ("real floating", "complex floating")
-    )
+    return is_array(x) and dtype_kind(x) != ""
 
 
 def _widened(x: Any) -> Any:
     if not _is_floating(x):
         return x
     xp = array_namespace(x)
-    return xp.astype(x, xp.float64 if xp.isdtype(x.dtype, "real floating") else xp.complex128)
+    return xp.astype(x, xp.complex128 if dtype_kind(x) == COMPLEX else xp.float64)
 
 
 def _filled(point: Tree, variables: list[Array]) -> Tree:

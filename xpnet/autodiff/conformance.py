@@ -11,6 +11,7 @@ from xpnet.autodiff.rules import RULES, Composed
 from xpnet.autodiff.tape import Tape, TracedArray, backward, traced_namespace
 from xpnet.autodiff.wrappers import make
 from xpnet.errors import MissingRuleError
+from xpnet.namespace import dtype_kind
 from xpnet.wrapping import WrappedNamespace, wrap_namespace
 
 __all__ = ["namespace"]
@@ -90,7 +91,7 @@ def make_checked(
         if not composed:
             _check(name, operands, [x for x in results if x.tape is TAPE])
         for x in results:
-            if namespace.wrapped_namespace.isdtype(x.dtype, ("real floating", "complex floating")):
+            if dtype_kind(x):
                 x.tape = TAPE
         return out
 

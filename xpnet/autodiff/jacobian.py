@@ -12,7 +12,7 @@ from xpnet._typing import Array, Tree
 from xpnet.autodiff.products import Call, linearized, pulled_back
 from xpnet.autodiff.run import name_of
 from xpnet.autodiff.transform import grad
-from xpnet.namespace import array_namespace
+from xpnet.namespace import REAL, array_namespace, dtype_kind
 
 __all__ = ["hessian", "jacobian"]
 
@@ -167,7 +167,7 @@ def _size(x: Array) -> int:
 
 def _check_real(name: str, arrays: Iterable[Array]) -> None:
     for x in arrays:
-        if not array_namespace(x).isdtype(x.dtype, "real floating"):
+        if dtype_kind(x) != REAL:
             raise TypeError(
                 f"{name}: expected real arguments and values, got dtype {x.dtype}; take the "
                 "derivatives by the real and by the imaginary part"

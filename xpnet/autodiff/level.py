@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from xpnet import tree
 from xpnet._typing import Array, Namespace, Tree
 from xpnet.aliasing import OUTSIDE
-from xpnet.autodiff.tape import CONSTANT, TracedArray, differentiable, lift, new_tape, raw
-from xpnet.namespace import array_namespace, is_array
+from xpnet.autodiff.tape import CONSTANT, Opened, TracedArray, differentiable, lift, raw
+from xpnet.namespace import array_namespace, dtype_kind, is_array
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot, Stateful
 
 __all__ = ["Level", "Variables"]
@@ -34,7 +33,13 @@ class Level:
     def __init__(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # The slots of each module that can be reached through the arguments; one walk for all.
         self._slots: dict[int, list[Slot]] = {}
-        arrays = list(self._arrays((args, kwargs)))
+        arrays = []
+        for leaf in tree.leaves((args, kwargs)):
+            if is_array(leaf):
+                arrays.append(leaf)
+            elif isinstance(leaf, Stateful):
+                slots = self._slots[id(leaf)] = list(leaf.slots())
+                arrays += [slot.array for slot in slots]
         if not arrays:
             raise TypeError(f"{name}: expected an array to differentiate, got none; see xn.asarray")
         self.name = name
@@ -42,7 +47,7 @@ class Level:
         self.namespace = differentiable(array_namespace(*arrays))
         self.leaves = 0
         levels = [array.tape.level for array in arrays if isinstance(array, TracedArray)]
-        self._opened = new_tape(above=max(levels, default=0))
+        self._opened = Opened(above=max(levels, default=0))
         self._saved: list[tuple[Slot, Array, TracedArray]] = []
         self._lifted: dict[int, TracedArray] = {}  # by id of the array in the slot
 
@@ -68,7 +73,7 @@ class Level:
 
     def variables(self, argument: Tree, where: str) -> Variables:
         """Lift an argument to differentiate: its arrays, and its modules' trainable parameters."""
-        found: list[Tree] = []  # for each leaf of the argument, the leaves of the tape
+        found: list[Any] = []  # for each leaf of the argument, the leaf or leaves of the tape
 
         def enter(leaf: Any) -> Any:
             if isinstance(leaf, Stateful):
@@ -81,8 +86,14 @@ class Level:
 
         def collect(arrived: list[Array | None]) -> Tree:
             each = iter(found)
-            gradient = functools.partial(self.gradient, arrived)
-            return tree.map(lambda _: tree.map(gradient, next(each)), argument)
+
+            def gradient(_: Any) -> Tree:
+                leaf = next(each)
+                if isinstance(leaf, dict):
+                    return {name: self.gradient(arrived, x) for name, x in leaf.items()}
+                return self.gradient(arrived, leaf)
+
+            return tree.map(gradient, argument)
 
         return Variables(inside, collect)
 
@@ -115,7 +126,7 @@ class Level:
                 f"{self.name}: expected arrays to differentiate, {where} is or holds a "
                 f"{type(x).__name__}; make an array of it first, for example with xn.asarray"
             )
-        if not self.namespace.isdtype(x.dtype, ("real floating", "complex floating")):
+        if not dtype_kind(x):
             raise TypeError(
                 f"{self.name}: expected floating-point arrays to differentiate, {where} is "
                 f"or holds one of dtype {x.dtype}; convert it first: xp.astype(x, xp.float32)"
@@ -162,12 +173,3 @@ class Level:
             self._saved.append((slot, original, traced))
             slot.put(traced)
         return leaves
-
-    def _arrays(self, arguments: Tree) -> Iterator[Array]:
-        """Yield every array that can be reached through the arguments."""
-        for leaf in tree.leaves(arguments):
-            if isinstance(leaf, Stateful):
-                slots = self._slots[id(leaf)] = list(leaf.slots())
-                yield from (slot.array for slot in slots)
-            elif is_array(leaf):
-                yield leaf

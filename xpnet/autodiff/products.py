@@ -12,7 +12,7 @@ from xpnet.autodiff.run import Run, name_of
 from xpnet.autodiff.tape import CONSTANT, TracedArray, backward, raw
 from xpnet.autodiff.transform import grad
 from xpnet.errors import TracedArrayError
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import dtype_kind, is_array
 
 __all__ = ["Call", "hvp", "jvp", "linearized", "pulled_back", "vjp"]
 
@@ -212,7 +212,7 @@ def _check_arrays(value: Tree, name: str) -> None:
                 f"{name}: it must return arrays, got {type(y).__name__}. A Python number has lost "
                 "its gradient: keep it an array, or return it with has_aux=True"
             )
-        if not array_namespace(y).isdtype(y.dtype, ("real floating", "complex floating")):
+        if not dtype_kind(y):
             raise TypeError(
                 f"{name}: it must return floating-point arrays, got dtype {y.dtype}; return others "
                 "with has_aux=True"

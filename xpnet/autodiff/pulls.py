@@ -129,9 +129,7 @@ def _cast(xp: Namespace, grad: Array, dtype: DType) -> Array:
 def _sum_to(xp: Namespace, grad: Array, shape: tuple[int, ...]) -> Array:
     """Sum over the axes along which an array of `shape` was broadcast."""
     extra = grad.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        extra + axis
-        for axis, size in enumerate(shape)
-        if size == 1 and grad.shape[extra + axis] != 1
-    )
-    return xp.reshape(xp.sum(grad, axis=axes, keepdims=True), shape)
+    if extra:
+        grad = xp.sum(grad, axis=tuple(range(extra)))
+    axes = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
+    return xp.sum(grad, axis=axes, keepdims=True) if axes else grad

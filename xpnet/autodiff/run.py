@@ -44,14 +44,16 @@ class Run:
     ) -> None:
         _check_argnums(indices, len(args), name)
         with Level(name, args, kwargs) as level:
-            inside = list(args)
-            self._variables = [
-                level.variables(args[index], f"argument {index}") for index in indices
+            chosen = {
+                index % len(args): level.variables(args[index], f"argument {index}")
+                for index in indices
+            }
+            inside = [
+                chosen[n].inside if n in chosen else level.constants(argument)
+                for n, argument in enumerate(args)
             ]
-            for index, variable in zip(indices, self._variables, strict=True):
-                inside[index] = variable.inside
-            inside = [level.constants(argument) for argument in inside]
             result = function(*inside, **{k: level.constants(v) for k, v in kwargs.items()})
+            self._variables = list(chosen.values())
             self.value: Tree
             self.aux: Tree
             self.value, self.aux = _split(result, name) if has_aux else (result, None)

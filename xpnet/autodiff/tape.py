@@ -9,8 +9,7 @@ on a lower tape) and writes one entry. Arrays that nothing is differentiated by 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -21,6 +20,7 @@ from xpnet.wrapping import WrappedArray, WrappedNamespace, wrap_namespace
 
 __all__ = [
     "CONSTANT",
+    "Opened",
     "Tape",
     "TracedArray",
     "backward",
@@ -29,7 +29,6 @@ __all__ = [
     "highest_tape",
     "lift",
     "lowered",
-    "new_tape",
     "place",
     "raw",
     "refuse_escaped",
@@ -59,17 +58,21 @@ CONSTANT = Tape(0)  # stays empty
 _depth: ContextVar[int] = ContextVar("xpnet_autodiff_depth", default=0)
 
 
-@contextmanager
-def new_tape(above: int) -> Iterator[Tape]:
-    """Open a tape one level above `above` and above those that are open in this context."""
-    level = 1 + max(above, _depth.get())
-    token = _depth.set(level)
-    tape = Tape(level)
-    try:
-        yield tape
-    finally:
-        tape.closed = True
-        _depth.reset(token)
+class Opened:
+    """A tape one level above `above` and above those that are open in this context."""
+
+    def __init__(self, above: int) -> None:
+        self._above = above
+
+    def __enter__(self) -> Tape:
+        level = 1 + max(self._above, _depth.get())
+        self._token = _depth.set(level)
+        self._tape = Tape(level)
+        return self._tape
+
+    def __exit__(self, *error: object) -> None:
+        self._tape.closed = True
+        _depth.reset(self._token)
 
 
 class TracedArray(WrappedArray):
@@ -140,10 +143,13 @@ class TracedArray(WrappedArray):
             )
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> TracedArray:
-        """Return the array itself; it cannot move."""
+        """Return a constant on another device; other arrays cannot move."""
         if device == self.device:
             return self
-        raise TracedArrayError("to_device on a traced array: move the arrays before xn.grad")
+        if self.tape is not CONSTANT:
+            raise TracedArrayError("to_device on a traced array: move the arrays before xn.grad")
+        xp = self.namespace.wrapped_namespace
+        return type(self)(xp.asarray(self.value, device=device), CONSTANT, -1)
 
 
 def refuse_escaped() -> NoReturn:

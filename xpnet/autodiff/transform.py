@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.autodiff.run import Run, name_of
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import REAL, dtype_kind, is_array
 
 __all__ = ["grad", "value_and_grad"]
 
@@ -140,7 +140,7 @@ def _check_value(value: Any, name: str) -> None:
             f"{name}: it must return one number, an array of shape (), got shape "
             f"{tuple(value.shape)}; reduce it with xp.sum or xp.mean"
         )
-    if not array_namespace(value).isdtype(value.dtype, "real floating"):
+    if dtype_kind(value) != REAL:
         raise TypeError(
             f"{name}: it must return a real floating-point array, got dtype {value.dtype}"
         )

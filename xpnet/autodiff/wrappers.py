@@ -24,7 +24,7 @@ from xpnet.autodiff.pulls import (
 from xpnet.autodiff.rules import MISSING, RULES, ZERO, Composed, Many, One, Several, Two
 from xpnet.autodiff.tape import CONSTANT, TracedArray, highest_tape, lowered, place, raw, strip
 from xpnet.errors import TracedArrayError
-from xpnet.namespace import is_array
+from xpnet.namespace import dtype_kind, is_array
 from xpnet.standard import CHAPTERS, RESULTS
 from xpnet.wrapping import WrappedNamespace
 
@@ -94,6 +94,7 @@ def make_elementwise(cls: type[Any], function: Callable[..., Any], rule: One) ->
 def make_one(cls: type[Any], function: Callable[..., Any], rule: One) -> Callable[..., Any]:
     """Wrap ``function(x, ...)``: only `x` is differentiated, the rest are options."""
     new, (pull, save_x, save_out, _, arrays, view, casts) = object.__new__, rule
+    copies = casts  # astype copies unless it is told not to
 
     def call(x: Any, /, *args: Any, **options: Any) -> Any:
         if type(x) is not cls:
@@ -105,12 +106,12 @@ def make_one(cls: type[Any], function: Callable[..., Any], rule: One) -> Callabl
         value = x.value
         below = (function if type(value) is not cls else call)(value, *args, **options)
         tape = x.tape
-        if casts and (args or "dtype" in options) and not _is_floating(cls, below):
+        if casts and (args or "dtype" in options) and not dtype_kind(below):
             below, tape = raw(below), CONSTANT  # a cast to integers, through which nothing flows
         out = new(cls)
         out.value = below
         out.tape = tape
-        if view:
+        if view and not options.get("copy", copies):
             share(x, out)
         if tape is CONSTANT:
             out.index = -1
@@ -320,15 +321,10 @@ def _trap(cls: type[Any], x: Any, name: str, tape: Any, where: int | str) -> Any
     """Put the result of a function on `tape`, where a gradient that arrives at it will raise."""
     if isinstance(x, (list, tuple)):
         return type(x)([_trap(cls, member, name, tape, where) for member in x])
-    if not _is_floating(cls, x):
+    if not dtype_kind(x):
         return x
     tape.append((pull_missing, name, where))
     return cls(x if tape.level > 1 else x.value, tape, len(tape) - 1)
-
-
-def _is_floating(cls: type[Any], x: Any) -> bool:
-    xp = cls.namespace.wrapped_namespace
-    return bool(xp.isdtype(x.dtype, ("real floating", "complex floating")))
 
 
 def _map(function: Callable[[Any], Any], x: Any) -> Any:

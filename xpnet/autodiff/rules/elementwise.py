@@ -13,6 +13,7 @@ from typing import Any
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import composed, one, two
 from xpnet.autodiff.tape import TracedArray, lift, raw
+from xpnet.namespace import COMPLEX, dtype_kind
 
 __all__: list[str] = []
 
@@ -24,18 +25,13 @@ def expit(x: Array) -> Array:
     return expit(x)
 
 
-def is_complex(xp: Namespace, x: Array) -> bool:
-    """Tell whether an array is complex."""
-    return bool(xp.isdtype(x.dtype, "complex floating"))
-
-
 # One array.
 
 
 @one("x")
 def abs_(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d |x| = sign(x) dx, conj(x) / |x| dx for complex x; 0 at 0."""
-    if is_complex(xp, x):
+    if dtype_kind(x) == COMPLEX:
         size = xp.abs(x)
         return grad * (xp.conj(x) / xp.where(size == 0, xp.ones_like(size), size))
     return xp.where(x > 0, grad, xp.where(x < 0, -grad, xp.zeros_like(grad)))
@@ -62,7 +58,7 @@ def asin(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
 @one("x")
 def asinh(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     """d asinh(x) = dx / sqrt(1 + x^2), for real x by a hypot that does not overflow."""
-    if is_complex(xp, x):
+    if dtype_kind(x) == COMPLEX:
         return grad / xp.sqrt(1 + x * x)
     return grad / xp.hypot(x, xp.ones_like(x))
 
@@ -200,7 +196,7 @@ def tanh(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
     1 - tanh(x)^2 is 6 % off at x = 8 in float32, and 1 / cosh(x)^2 overflows near 89. It is what
     serves for complex x.
     """
-    if is_complex(xp, x):
+    if dtype_kind(x) == COMPLEX:
         return grad / xp.square(xp.cosh(x))
     return grad * (4 * expit(2 * x) * expit(-2 * x))
 
@@ -276,7 +272,7 @@ def maximum(
     xp: Namespace, grad: Array, out: Array, a: Array, b: Array, need_a: bool, need_b: bool
 ) -> tuple[Any, Any]:
     """d max(a, b) = da where a > db, db where b > a, half of each where they tie."""
-    return _select(xp, grad, a > b, a == b)
+    return _select(xp, grad, a, b, need_a), _select(xp, grad, b, a, need_b)
 
 
 @two(a="a b", b="a b")
@@ -284,13 +280,14 @@ def minimum(
     xp: Namespace, grad: Array, out: Array, a: Array, b: Array, need_a: bool, need_b: bool
 ) -> tuple[Any, Any]:
     """d min(a, b) = da where a < b, db where b < a, half of each where they tie."""
-    return _select(xp, grad, a < b, a == b)
+    return _select(xp, grad, b, a, need_a), _select(xp, grad, a, b, need_b)
 
 
-def _select(xp: Namespace, grad: Array, chosen: Array, tied: Array) -> tuple[Array, Array]:
-    none = xp.zeros_like(grad)
-    half = xp.where(tied, grad / 2, none)
-    return xp.where(chosen, grad, half), xp.where(chosen, none, xp.where(tied, half, grad))
+def _select(xp: Namespace, grad: Array, greater: Array, less: Array, needed: bool) -> Any:
+    """Return the gradient of the operand that is chosen where ``greater > less``."""
+    if not needed:
+        return None
+    return xp.where(greater > less, grad, xp.where(greater == less, grad / 2, 0.0))
 
 
 @two(a="b", b="a")
@@ -359,7 +356,7 @@ def clip(
 @composed
 def sign(xp: Namespace, base: Any, x: Array, /) -> Array:
     """Return a constant for real x; for complex x it is x / |x|, 0 at 0, which turns with x."""
-    if not isinstance(x, TracedArray) or not is_complex(xp, x):
+    if not isinstance(x, TracedArray) or dtype_kind(x) != COMPLEX:
         return lift(xp, base(raw(x)))
     size = xp.abs(x)
     turned = x / xp.where(size == 0, xp.ones_like(size), size)

@@ -36,21 +36,26 @@ def matmul(
 def _matmul_left(xp: Namespace, grad: Array, b: Array) -> Array:
     """G B^T."""
     b = b if b.ndim > 1 else xp.expand_dims(b, axis=-1)
-    return xp.matmul(grad, xp.matrix_transpose(b))
+    return xp.matmul(grad, _transpose(xp, b))
 
 
 def _matmul_right(xp: Namespace, grad: Array, a: Array, ndim: int) -> Array:
     """A^T G, for a B of `ndim` dimensions."""
     a = a if a.ndim > 1 else xp.expand_dims(a, axis=0)
     if ndim == 1:
-        return xp.matmul(xp.matrix_transpose(a), grad)[..., 0]
+        return xp.matmul(_transpose(xp, a), grad)[..., 0]
     if ndim == 2:
         # One product instead of a sum of products over the leading axes. As (G^T A)^T, so that
         # for x @ weight.T the gradient of `weight` comes out in the memory layout of `weight`.
-        a = xp.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
-        grad = xp.reshape(grad, (math.prod(grad.shape[:-1]), grad.shape[-1]))
-        return xp.matrix_transpose(xp.matmul(xp.matrix_transpose(grad), a))
-    return xp.matmul(xp.matrix_transpose(a), grad)
+        if a.ndim > 2:
+            a = xp.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
+            grad = xp.reshape(grad, (math.prod(grad.shape[:-1]), grad.shape[-1]))
+        return _transpose(xp, xp.matmul(_transpose(xp, grad), a))
+    return xp.matmul(_transpose(xp, a), grad)
+
+
+def _transpose(xp: Namespace, x: Array) -> Array:
+    return x.T if x.ndim == 2 else xp.matrix_transpose(x)  # the attribute is much faster
 
 
 @composed

@@ -35,8 +35,9 @@ class One(NamedTuple):
     """A function of one array: how to pull a gradient back, and what that takes.
 
     `options` tells whether it has any besides the array; `arrays`, whether some of them may be
-    arrays, by which it has no derivative; `view`, whether its result may share memory with its argument; `casts`, whether an
-    option can ask for another kind of dtype.
+    arrays, by which it has no derivative; `view`, whether its result may share memory with its
+    argument, unless an option ``copy`` forbids it; `casts`, whether an option can ask for another
+    kind of dtype.
     """
 
     pull: Pull
