@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # and this one when SciPy is
 for _name in ("XPNET_BACKEND", "XPNET_DEVICE"):
     os.environ.pop(_name, None)  # the tests choose for themselves
 
