@@ -348,6 +348,7 @@ case("clip", signed(), -0.15, 0.15)
 case("diff", signed(5))
 case("diff", signed(4, 3), axis=0, n=2)
 case("diff", signed(2, 3), n=0)
+case("diff", signed(2, 3), signed(2, 1), call=lambda xp, x, a: xp.diff(x, n=0, prepend=a))
 case("diff", signed(1, 2), axis=0)
 case(
     "diff",

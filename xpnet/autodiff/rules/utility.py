@@ -22,9 +22,10 @@ def diff(
     prepend: Array | None = None,
     append: Array | None = None,
 ) -> Array:
-    """Take differences of neighbours, `n` times."""
+    """Take differences of neighbours, `n` times; not at all, there is nothing to add ends for."""
     axis %= x.ndim
-    x = xp.concat([part for part in (prepend, x, append) if part is not None], axis=axis)
+    parts = (prepend, x, append) if n else (x,)
+    x = xp.concat([part for part in parts if part is not None], axis=axis)
     before = (slice(None),) * axis
     for _ in range(n):
         x = x[(*before, slice(1, None), ...)] - x[(*before, slice(None, -1), ...)]
