@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet.autodiff import tape
 from xpnet.autodiff.rules import MISSING, RULES, ZERO
 from xpnet.standard import EXTENSIONS, FUNCTIONS
 
@@ -590,6 +591,30 @@ def test_the_check_finds_a_second_derivative_that_is_off_by_a_two_thousandth(lib
     check_first(lib, wrong)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check_second(lib, wrong)
+
+
+@pytest.mark.parametrize("lib", ["numpy"], indirect=True)
+@pytest.mark.parametrize("name", ["exp", "multiply", "sum", "take", "matmul", "where", "prod"])
+def test_the_check_finds_a_rule_of_the_table_that_is_off(
+    lib: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rule is replaced in a namespace that is made anew."""
+    factor, rule = [1.0], RULES[name]
+
+    def off(*args: Any, **options: Any) -> Any:
+        gradient = rule.pull(*args, **options)
+        if isinstance(gradient, tuple):
+            return tuple(g if g is None else g * factor[0] for g in gradient)
+        return gradient * factor[0]
+
+    monkeypatch.setattr(
+        tape, "traced_namespace", functools.cache(tape.traced_namespace.__wrapped__)
+    )
+    monkeypatch.setitem(RULES, name, rule._replace(pull=off))
+    check_first(lib, CASES[name][0])
+    factor[0] = 1.0005
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_first(lib, CASES[name][0])
 
 
 # Conventions where there is no derivative, and points where a naive formula loses the digits.
