@@ -28,7 +28,7 @@ def add_at(x: Array, values: Array, positions: Array) -> Array:
     An array that is not traced is given away: it may have been written to.
     """
     if hasattr(type(x), "wrapped_add_at"):
-        return x.wrapped_add_at(values, positions=positions)
+        return x.wrapped_add_at(values, positions)
     backend = owner(type(x))
     if backend is None:
         return add_at_twin(x, values, positions)
@@ -46,7 +46,7 @@ def add_at_twin(x: Array, values: Array, positions: Array) -> Array:
 def set_at(x: Array, values: Array | complex, key: Any) -> Array:
     """Return `x` with ``x[key] = values``; one that is not traced is given away."""
     if hasattr(type(x), "wrapped_set_at"):
-        return x.wrapped_set_at(values, key=key)
+        return x.wrapped_set_at(values, key)
     backend = owner(type(x))
     if backend is not None:
         return backend.set_at(x, values, key)

@@ -65,9 +65,13 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Array:
-        _check_arguments(name, args, kwargs)
-        traced = next((x for x in (*args, *kwargs.values()) if isinstance(x, TracedArray)), None)
-        if traced is None:
+        traced = [x for x in args if isinstance(x, TracedArray)]
+        hidden = [x for x in args if isinstance(x, (list, tuple, dict))]
+        if kwargs or hidden:
+            _refuse_differentiated(name, "by keyword", kwargs)
+            _refuse_differentiated(name, "inside of a container", hidden)
+            traced += [x for x in kwargs.values() if isinstance(x, TracedArray)]
+        if not traced:
             return _pair(name, function(*args, **kwargs))[0]  # any number will do here
         tape = highest_tape(args)
         values = [strip(tape, x) for x in args]
@@ -77,7 +81,7 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
             raise TypeError(f"{name}: its value must be an array, got {type(out).__name__}")
         if tape.level > 1:  # the levels below must meet the given gradient too
             out = wrapper(*values, **options)
-        result = type(traced)(out, tape, -1 if tape is CONSTANT else len(tape))
+        result = type(traced[0])(out, tape, -1 if tape is CONSTANT else len(tape))
         if any(out is value for value in values):
             result.group = OUTSIDE
         if tape is CONSTANT:
@@ -93,18 +97,14 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
     return wrapper
 
 
-def _check_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _refuse_differentiated(name: str, where: str, arguments: Tree) -> None:
     """Refuse differentiated arrays where no gradient could be returned for them."""
-    containers = [x for x in args if isinstance(x, (list, tuple, dict))]
-    if not (kwargs or containers):
-        return
-    for where, hidden in (("by keyword", kwargs), ("inside of a container", containers)):
-        for x in tree.leaves(hidden):
-            if isinstance(x, TracedArray) and x.tape is not CONSTANT:
-                raise TracedArrayError(
-                    f"{name}: an array that is being differentiated was passed {where}; "
-                    "a function with a custom gradient takes those as positional arguments"
-                )
+    for x in tree.leaves(arguments):
+        if isinstance(x, TracedArray) and x.tape is not CONSTANT:
+            raise TracedArrayError(
+                f"{name}: an array that is being differentiated was passed {where}; "
+                "a function with a custom gradient takes those as positional arguments"
+            )
 
 
 def _pair(name: str, result: Any) -> tuple[Array, Callable[[Array], Any]]:

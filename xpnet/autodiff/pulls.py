@@ -12,6 +12,7 @@ from xpnet._typing import Array, DType, Namespace
 from xpnet.errors import MissingRuleError
 
 __all__ = [
+    "NOTHING",
     "Like",
     "accumulate",
     "pull_elementwise",
@@ -22,6 +23,8 @@ __all__ = [
     "pull_several",
     "pull_two",
 ]
+
+NOTHING: Any = object()  # in the place of the option that a function of two arrays has not
 
 Entry = tuple[Any, ...]
 Grads = list[Any]
@@ -57,12 +60,15 @@ def pull_one(xp: Namespace, grad: Array, entry: Entry, grads: Grads) -> None:
 
 def pull_two(xp: Namespace, grad: Array, entry: Entry, grads: Grads) -> None:
     """Pull a gradient back through a function of two arrays."""
-    _, rule, index_a, index_b, out, a, b, options = entry
+    _, rule, index_a, index_b, out, a, b, option = entry
     if type(a) is tuple:
         a = Like(*a)
     if type(b) is tuple:
         b = Like(*b)
-    grad_a, grad_b = rule(xp, grad, out, a, b, index_a >= 0, index_b >= 0, **options)
+    if option is NOTHING:
+        grad_a, grad_b = rule(xp, grad, out, a, b, index_a >= 0, index_b >= 0)
+    else:
+        grad_a, grad_b = rule(xp, grad, out, a, b, index_a >= 0, index_b >= 0, option)
     if index_a >= 0:
         accumulate(xp, grads, index_a, grad_a, a.shape, a.dtype)
     if index_b >= 0:

@@ -13,6 +13,7 @@ from typing import Any
 
 from xpnet.aliasing import OUTSIDE, share
 from xpnet.autodiff.pulls import (
+    NOTHING,
     pull_elementwise,
     pull_many,
     pull_missing,
@@ -47,7 +48,7 @@ def make(
             return make_elementwise(cls, function, rule)
         return make_one(cls, function, rule)
     if isinstance(rule, Two):
-        return make_two(cls, function, rule)
+        return (make_where if name == "where" else make_two)(cls, function, rule)
     if isinstance(rule, Many):
         return make_many(cls, function, rule)
     if isinstance(rule, Several):
@@ -158,7 +159,7 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callabl
     a_for_either, b_for_either = a_for_a or a_for_b, b_for_a or b_for_b
     out_for_either = out_for_a or out_for_b
 
-    def call(a: Any, b: Any, /, **options: Any) -> Any:
+    def call(a: Any, b: Any, option: Any = NOTHING) -> Any:
         if type(a) is cls:
             tape, value_a, index_a = a.tape, a.value, a.index  # -1 for a constant
             if type(b) is cls:
@@ -174,16 +175,16 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callabl
             tape, value_a, index_a, value_b, index_b = b.tape, a, -1, b.value, b.index
         else:
             tape, value_a, index_a, value_b, index_b = CONSTANT, a, -1, b, -1
-        if options:
-            options = {key: _values(option) for key, option in options.items()}
+        if option is not NOTHING:
+            option = _values(option)
         if tape.level > 1:  # what is below is traced, and so is what it meets
             value_a, index_a = lowered(cls, tape, a)
             value_b, index_b = lowered(cls, tape, b)
-            below = call(value_a, value_b, **options)
-        elif options:
-            below = function(value_a, value_b, **options)
-        else:
+            below = call(value_a, value_b, option)
+        elif option is NOTHING:
             below = function(value_a, value_b)
+        else:
+            below = function(value_a, value_b, option)
         out = new(cls)
         out.value = below
         out.tape = tape
@@ -200,33 +201,19 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callabl
             value_a = (value_a.shape, value_a.dtype)
         if not keep_b and type(value_b) not in SCALARS:
             value_b = (value_b.shape, value_b.dtype)
+        if not keep_out:
+            below = None
         out.index = len(tape)
-        tape.append(
-            (
-                pull_two,
-                pull,
-                index_a,
-                index_b,
-                below if keep_out else None,
-                value_a,
-                value_b,
-                options,
-            )
-        )
+        tape.append((pull_two, pull, index_a, index_b, below, value_a, value_b, option))
         return out
 
-    if rule.leading:
-        return _with_leading(cls, function, rule)
     return call
 
 
-def _with_leading(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callable[..., Any]:
-    """Wrap a function of an option and two arrays: ``where``."""
-    name = rule.leading
-    inner = make_two(
-        cls, lambda a, b, **option: function(option[name], a, b), rule._replace(leading="")
-    )
-    return lambda option, a, b, /: inner(a, b, **{name: _condition(option)})
+def make_where(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callable[..., Any]:
+    """Wrap ``where``, whose condition comes before the two arrays."""
+    choose = make_two(cls, lambda a, b, condition: function(condition, a, b), rule)
+    return lambda condition, a, b, /: choose(a, b, _condition(condition))
 
 
 def make_many(cls: type[Any], function: Callable[..., Any], rule: Many) -> Callable[..., Any]:
@@ -295,7 +282,13 @@ def make_zero(cls: type[Any], name: str, function: Callable[..., Any]) -> Callab
         out = function(*args, **options)
         return cls(out, CONSTANT, -1) if is_array(out) else _constant(cls, name, out)
 
-    return call
+    def elementwise(*args: Any) -> Any:
+        values = [
+            (x.value if type(x.value) is not cls else raw(x)) if type(x) is cls else x for x in args
+        ]
+        return cls(function(*values), CONSTANT, -1)
+
+    return elementwise if name in ELEMENTWISE else call
 
 
 def make_missing(cls: type[Any], name: str, function: Callable[..., Any]) -> Callable[..., Any]:

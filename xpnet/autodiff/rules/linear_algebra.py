@@ -21,7 +21,16 @@ def matrix_transpose(xp: Namespace, grad: Array, out: Array, x: Array) -> Array:
 def matmul(
     xp: Namespace, grad: Array, out: Array, a: Array, b: Array, need_a: bool, need_b: bool
 ) -> tuple[Any, Any]:
-    """d(A B) = dA B + A dB, so A gets G B^T and B gets A^T G."""
+    """d(A B) = dA B + A dB, so A gets G B^T and B gets A^T G.
+
+    For matrices the latter is computed as (G^T A)^T, so that for ``x @ weight.T`` the gradient of
+    `weight` comes out in the memory layout of `weight`.
+    """
+    if a.ndim == 2 and b.ndim == 2:
+        return (
+            xp.matmul(grad, b.T) if need_a else None,
+            xp.matmul(grad.T, a).T if need_b else None,
+        )
     # A vector is a matrix of one row on the left, of one column on the right.
     if a.ndim == 1:
         grad = xp.expand_dims(grad, axis=-2 if grad.ndim else -1)
@@ -36,26 +45,19 @@ def matmul(
 def _matmul_left(xp: Namespace, grad: Array, b: Array) -> Array:
     """G B^T."""
     b = b if b.ndim > 1 else xp.expand_dims(b, axis=-1)
-    return xp.matmul(grad, _transpose(xp, b))
+    return xp.matmul(grad, xp.matrix_transpose(b))
 
 
 def _matmul_right(xp: Namespace, grad: Array, a: Array, ndim: int) -> Array:
     """A^T G, for a B of `ndim` dimensions."""
     a = a if a.ndim > 1 else xp.expand_dims(a, axis=0)
     if ndim == 1:
-        return xp.matmul(_transpose(xp, a), grad)[..., 0]
-    if ndim == 2:
-        # One product instead of a sum of products over the leading axes. As (G^T A)^T, so that
-        # for x @ weight.T the gradient of `weight` comes out in the memory layout of `weight`.
-        if a.ndim > 2:
-            a = xp.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
-            grad = xp.reshape(grad, (math.prod(grad.shape[:-1]), grad.shape[-1]))
-        return _transpose(xp, xp.matmul(_transpose(xp, grad), a))
-    return xp.matmul(_transpose(xp, a), grad)
-
-
-def _transpose(xp: Namespace, x: Array) -> Array:
-    return x.T if x.ndim == 2 else xp.matrix_transpose(x)  # the attribute is much faster
+        return xp.matmul(xp.matrix_transpose(a), grad)[..., 0]
+    if ndim == 2:  # one product instead of a sum of products over the leading axes
+        a = xp.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
+        grad = xp.reshape(grad, (math.prod(grad.shape[:-1]), grad.shape[-1]))
+        return xp.matmul(grad.T, a).T
+    return xp.matmul(xp.matrix_transpose(a), grad)
 
 
 @composed

@@ -10,7 +10,7 @@ from xpnet.autodiff.rules.tables import two
 __all__ = ["where"]
 
 
-@two(a="", b="", leading="condition")
+@two(a="", b="")
 def where(
     xp: Namespace,
     grad: Array,

@@ -23,9 +23,11 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def spread(xp: Namespace, reduced: Array, shape: tuple[int, ...], axis: Axis) -> Array:
     """Give a reduced array its reduced axes back, of length 1, so that it broadcasts to `shape`."""
-    axes = _axes(axis, len(shape))
-    kept = tuple(1 if a in axes else size for a, size in enumerate(shape))
-    return reduced if reduced.shape == kept else xp.reshape(reduced, kept)
+    ndim = len(shape)
+    if reduced.ndim == ndim:
+        return reduced
+    axes = _axes(axis, ndim)
+    return reduced[tuple([None if a in axes else slice(None) for a in range(ndim)])]
 
 
 def conjugate(xp: Namespace, x: Array) -> Array:
@@ -34,6 +36,8 @@ def conjugate(xp: Namespace, x: Array) -> Array:
 
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    if axis is None:
+        return math.prod(shape)
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
@@ -49,7 +53,9 @@ def sum_(
     keepdims: bool = False,
 ) -> Array:
     """d sum(x) = sum(dx)."""
-    return xp.broadcast_to(spread(xp, grad, x.shape, axis), x.shape)
+    if axis is not None:
+        grad = spread(xp, grad, x.shape, axis)
+    return xp.broadcast_to(grad, x.shape)
 
 
 @one()
@@ -63,8 +69,7 @@ def mean(
     keepdims: bool = False,
 ) -> Array:
     """d mean(x) = sum(dx) / n."""
-    share = grad / _count(x.shape, axis)
-    return xp.broadcast_to(spread(xp, share, x.shape, axis), x.shape)
+    return sum_(xp, grad / _count(x.shape, axis), out, x, axis)
 
 
 @one("x", "out")

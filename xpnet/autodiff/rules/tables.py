@@ -58,8 +58,6 @@ class Two(NamedTuple):
     pull: Pull
     saves_a: frozenset[str]
     saves_b: frozenset[str]
-    options: bool
-    leading: str
 
 
 class Many(NamedTuple):
@@ -94,10 +92,6 @@ def _enter(function: Callable[..., Any], rule: One | Two | Many | Several | Comp
     RULES[name] = rule
 
 
-def _options(pull: Pull, arguments: int) -> bool:
-    return len(inspect.signature(pull).parameters) > arguments
-
-
 def one(
     *saves: str, arrays: bool = False, view: bool = False, casts: bool = False
 ) -> Callable[[F], F]:
@@ -109,24 +103,23 @@ def one(
     """
 
     def enter(pull: F) -> F:
-        options = _options(pull, 4)
+        options = len(inspect.signature(pull).parameters) > len(("xp", "grad", "out", "x"))
         _enter(pull, One(pull, "x" in saves, "out" in saves, options, arrays, view, casts))
         return pull
 
     return enter
 
 
-def two(*, a: str, b: str, leading: str = "") -> Callable[[F], F]:
+def two(*, a: str, b: str) -> Callable[[F], F]:
     """Enter ``pull(xp, grad, out, a, b, need_a, need_b)`` for a function of two arrays.
 
     It returns both gradients, anything for one that is not needed; `a` and `b` name the values
-    that the gradient of each takes, out of ``"a b out"``. An option that comes before the arrays
-    is named by `leading`.
+    that the gradient of each takes, out of ``"a b out"``. A function can have one option, which
+    `pull` takes last.
     """
 
     def enter(pull: F) -> F:
-        options = _options(pull, 7)
-        _enter(pull, Two(pull, frozenset(a.split()), frozenset(b.split()), options, leading))
+        _enter(pull, Two(pull, frozenset(a.split()), frozenset(b.split())))
         return pull
 
     return enter
