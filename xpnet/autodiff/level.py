@@ -46,7 +46,8 @@ class Level:
         self.succeeded = False
         self.namespace = differentiable(array_namespace(*arrays))
         self.leaves = 0
-        levels = [array.tape.level for array in arrays if isinstance(array, TracedArray)]
+        traced = self.namespace.array
+        levels = [array.tape.level for array in arrays if type(array) is traced]
         self._opened = Opened(above=max(levels, default=0))
         self._saved: list[tuple[Slot, Array, TracedArray]] = []
         self._lifted: dict[int, TracedArray] = {}  # by id of the array in the slot
@@ -137,11 +138,12 @@ class Level:
         """Lift an array to differentiate."""
         # On the lowest level all values are ordinary arrays, above it all are traced themselves:
         # not every library lets the two meet in an operator.
-        x = raw(x) if self.tape.level == 1 else lift(self.namespace, x)
-        leaf: TracedArray = self.namespace.array(x, self.tape, len(self.tape))
+        tape = self.tape
+        x = raw(x) if tape.level == 1 else lift(self.namespace, x)
+        leaf: TracedArray = self.namespace.array(x, tape, len(tape))
         leaf.group = OUTSIDE
-        self.tape.append(None)
-        self.leaves += 1
+        tape.append(None)
+        self.leaves = len(tape)
         return leaf
 
     def _constant(self, x: Array) -> TracedArray:

@@ -137,5 +137,7 @@ def _sum_to(xp: Namespace, grad: Array, shape: tuple[int, ...]) -> Array:
     extra = grad.ndim - len(shape)
     if extra:
         grad = xp.sum(grad, axis=tuple(range(extra)))
+        if grad.shape == shape:
+            return grad
     axes = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
-    return xp.sum(grad, axis=axes, keepdims=True) if axes else grad
+    return xp.sum(grad, axis=axes, keepdims=True)

@@ -72,9 +72,9 @@ class Run:
         """Return arrays as the code around the call is to see them."""
         return tree.map(self._level.lower, value)
 
-    def ones_like(self, value: TracedArray) -> Array:
+    def one(self, value: TracedArray) -> Array:
         """Return the gradient of a number with respect to itself."""
-        return self._level.below.ones_like(value.value)
+        return self._level.below.ones((), dtype=value.dtype, device=value.device)
 
     def pull(
         self, seeds: Iterable[tuple[TracedArray, Array]], *, keep: bool = False

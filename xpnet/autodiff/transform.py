@@ -76,7 +76,7 @@ def value_and_grad(
     def wrapper(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         run = Run(name, function, args, kwargs, indices, has_aux=has_aux, check=_check_value)
         value = run.value
-        seeds = [(value, run.ones_like(value))] if run.depends(value) else []
+        seeds = [(value, run.one(value))] if run.depends(value) else []
         gradients = run.pull(seeds)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
         value = run.lower(value)

@@ -191,18 +191,27 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callabl
         if tape is CONSTANT:
             out.index = -1
             return out
-        if index_b < 0:
-            keep_a, keep_b, keep_out = a_for_a, b_for_a, out_for_a
-        elif index_a < 0:
-            keep_a, keep_b, keep_out = a_for_b, b_for_b, out_for_b
+        if index_a >= 0 <= index_b:
+            if not a_for_either:
+                value_a = (value_a.shape, value_a.dtype)
+            if not b_for_either:
+                value_b = (value_b.shape, value_b.dtype)
+            if not out_for_either:
+                below = None
+        elif index_b < 0:
+            if not a_for_a:
+                value_a = (value_a.shape, value_a.dtype)
+            if not b_for_a and type(value_b) not in SCALARS:
+                value_b = None
+            if not out_for_a:
+                below = None
         else:
-            keep_a, keep_b, keep_out = a_for_either, b_for_either, out_for_either
-        if not keep_a and type(value_a) not in SCALARS:
-            value_a = (value_a.shape, value_a.dtype)
-        if not keep_b and type(value_b) not in SCALARS:
-            value_b = (value_b.shape, value_b.dtype)
-        if not keep_out:
-            below = None
+            if not a_for_b and type(value_a) not in SCALARS:
+                value_a = None
+            if not b_for_b:
+                value_b = (value_b.shape, value_b.dtype)
+            if not out_for_b:
+                below = None
         out.index = len(tape)
         tape.append((pull_two, pull, index_a, index_b, below, value_a, value_b, option))
         return out
