@@ -17,17 +17,32 @@ from xpnet.errors import TracedArrayError
 
 __all__ = ["OUTSIDE", "Hidden", "claim", "share"]
 
-# The group of arrays that came from outside, where anybody may see them.
-OUTSIDE: list[Any] = []
+
+class Group(list[Any]):
+    """Weak references to arrays that share memory; dead ones are dropped now and then."""
+
+    limit = 64
+
+    def add(self, x: Any) -> None:
+        """Note one more array."""
+        self.append(ref(x))
+        if len(self) > self.limit:
+            self[:] = [member for member in self if member() is not None]
+            self.limit = 64 + 2 * len(self)
+
+
+# Of arrays that came from outside, where anybody may see them.
+OUTSIDE = Group()
 
 
 def share(x: Any, view: Any) -> None:
     """Note that `view` shares the memory of `x`."""
     group = x.group
     if group is None:
-        x.group = group = [ref(x)]
+        x.group = group = Group()
+        group.add(x)
     if group is not OUTSIDE:
-        group.append(ref(view))
+        group.add(view)
     view.group = group
 
 

@@ -71,17 +71,18 @@ def is_array(x: object) -> bool:
 
 
 REAL, COMPLEX = "real floating", "complex floating"
-_kinds: dict[DType, str] = {}
+_kinds: dict[tuple[type, DType], str] = {}
 
 
 def dtype_kind(x: Array) -> str:
     """Return ``"real floating"``, ``"complex floating"`` or ``""`` for the dtype of an array."""
+    key = type(x), x.dtype  # dtypes of two libraries may warn when they are compared
     try:
-        return _kinds[x.dtype]
+        return _kinds[key]
     except KeyError:
         xp = array_namespace(x)
         kinds = (kind for kind in (REAL, COMPLEX) if xp.isdtype(x.dtype, kind))
-        return _kinds.setdefault(x.dtype, next(kinds, ""))
+        return _kinds.setdefault(key, next(kinds, ""))
 
 
 def _lookup(x: object) -> Namespace:

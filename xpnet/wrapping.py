@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from xpnet._typing import Array, Device, DType, Namespace
-from xpnet.aliasing import OUTSIDE, claim
+from xpnet.aliasing import OUTSIDE, Group, claim
 from xpnet.errors import TracedArrayError
 from xpnet.scatter import add_at, copy, set_at
 from xpnet.standard import CONSTANTS, DTYPES, EXTENSIONS, FUNCTIONS, OPERATORS
@@ -53,7 +53,7 @@ class WrappedArray:
     namespace: Namespace  # set on the subclass that `wrap_namespace` makes
 
     value: Array
-    group: list[Any] | None  # the arrays that share its memory, see `xpnet.aliasing`
+    group: Group | None  # the arrays that share its memory, see `xpnet.aliasing`
     origin: Any  # of an item: the array, and the key
 
     @property

@@ -202,12 +202,12 @@ def make_two(cls: type[Any], function: Callable[..., Any], rule: Two) -> Callabl
             if not a_for_a:
                 value_a = (value_a.shape, value_a.dtype)
             if not b_for_a and type(value_b) not in SCALARS:
-                value_b = None
+                value_b = (value_b.shape, value_b.dtype)
             if not out_for_a:
                 below = None
         else:
             if not a_for_b and type(value_a) not in SCALARS:
-                value_a = None
+                value_a = (value_a.shape, value_a.dtype)
             if not b_for_b:
                 value_b = (value_b.shape, value_b.dtype)
             if not out_for_b:
@@ -247,24 +247,28 @@ def make_several(
     cls: type[Any], name: str, function: Callable[..., Any], rule: Several
 ) -> Callable[..., Any]:
     """Wrap ``function(x, ...)`` that returns several arrays: one entry, and one for each result."""
-    result = RESULTS[name]
+    fields = RESULTS.get(name)
 
     def call(x: Any, /, **options: Any) -> Any:
         if type(x) is not cls:
             x = cls(x, CONSTANT, -1)
+            x.group = OUTSIDE
         tape, value = x.tape, x.value
-        outs = (function if type(value) is not cls else call)(value, **options)
-        if tape is CONSTANT:
-            return result(*(cls(out, CONSTANT, -1) for out in outs))
+        below = (function if type(value) is not cls else call)(value, **options)
         index = len(tape)
-        saved = tuple(outs) if rule.saves_outs else None
-        operand = value if rule.saves_x else None
-        tape.append(
-            (pull_several, rule.pull, x.index, saved, operand, value.shape, value.dtype, options)
-        )
-        for number in range(len(outs)):
-            tape.append((pull_output, index, number, len(outs)))
-        return result(*(cls(out, tape, index + 1 + number) for number, out in enumerate(outs)))
+        if tape is CONSTANT:
+            outs = [cls(out, CONSTANT, -1) for out in below]
+        else:
+            saved = tuple(below) if rule.saves_outs else None
+            operand = value if rule.saves_x else None
+            shape, dtype = value.shape, value.dtype
+            tape.append((pull_several, rule.pull, x.index, saved, operand, shape, dtype, options))
+            tape.extend((pull_output, index, place, len(below)) for place in range(len(below)))
+            outs = [cls(out, tape, index + 1 + place) for place, out in enumerate(below)]
+        if rule.view:
+            for out in outs:
+                share(x, out)
+        return tuple(outs) if fields is None else fields(*outs)
 
     return call
 

@@ -5,6 +5,7 @@ from xpnet.special.error import erf
 from xpnet.special.exponential import expit, log_softmax, logsumexp, softmax, softplus
 from xpnet.special.gamma import digamma, lgamma
 from xpnet.special.indices import one_hot
+from xpnet.special.scatter import scatter_add
 
 __all__ = [
     "digamma",
@@ -14,6 +15,7 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "one_hot",
+    "scatter_add",
     "softmax",
     "softplus",
     "xlogy",

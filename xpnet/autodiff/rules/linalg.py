@@ -84,23 +84,19 @@ def _inverse_gaps(xp: Namespace, x: Array) -> Array:
 # Products, and what moves elements about.
 
 
-@two(a="b", b="a")
-def cross(
-    xp: Namespace,
-    grad: Array,
-    out: Array,
-    a: Array,
-    b: Array,
-    need_a: bool,
-    need_b: bool,
-    *,
-    axis: int = -1,
-) -> tuple[Any, Any]:
-    """d(a x b) = da x b + a x db, so a gets b x G and b gets G x a."""
-    return (
-        xp.linalg.cross(b, grad, axis=axis) if need_a else None,
-        xp.linalg.cross(grad, a, axis=axis) if need_b else None,
-    )
+@composed
+def cross(xp: Namespace, base: Any, x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
+    """Return (a x b)_i = a_{i+1} b_{i+2} - a_{i+2} b_{i+1}, indices modulo 3."""
+    if x1.shape[axis] != 3 or x2.shape[axis] != 3:
+        raise ValueError(
+            f"cross: expected a length of 3 along axis {axis}, got shapes {tuple(x1.shape)} and "
+            f"{tuple(x2.shape)}"
+        )
+
+    def ahead(x: Array, by: int) -> Array:
+        return xp.roll(x, -by, axis=axis)
+
+    return ahead(x1, 1) * ahead(x2, 2) - ahead(x1, 2) * ahead(x2, 1)
 
 
 @composed

@@ -63,6 +63,11 @@ def _matmul_right(xp: Namespace, grad: Array, a: Array, ndim: int) -> Array:
 @composed
 def vecdot(xp: Namespace, base: Any, x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """Sum the products along an axis, the first array conjugated."""
+    if x1.shape[axis] != x2.shape[axis]:
+        raise ValueError(
+            f"vecdot: expected equal lengths along axis {axis}, got shapes {tuple(x1.shape)} and "
+            f"{tuple(x2.shape)}"
+        )
     dtype = xp.result_type(x1, x2)
     if xp.isdtype(x1.dtype, "complex floating"):
         x1 = xp.conj(x1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.indexing import gathered
-from xpnet.autodiff.rules.tables import composed, many, one
+from xpnet.autodiff.rules.tables import many, one, several
 
 __all__: list[str] = []
 
@@ -110,8 +110,17 @@ def repeat(
     return gathered(xp, grad, x.shape, lambda places: xp.repeat(places, repeats, axis=axis))
 
 
-@composed
-def unstack(xp: Namespace, base: Any, x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
-    """Take the slices along an axis, each by an index."""
-    axis %= x.ndim
-    return tuple(x[(slice(None),) * axis + (index, ...)] for index in range(x.shape[axis]))
+@several(view=True)
+def unstack(
+    xp: Namespace,
+    grads: Sequence[Array | None],
+    outs: Any,
+    x: Array,
+    /,
+    *,
+    axis: int = 0,
+) -> Array:
+    """d unstack(x) = unstack(dx)."""
+    arrived = next(grad for grad in grads if grad is not None)
+    parts = [xp.zeros_like(arrived) if grad is None else grad for grad in grads]
+    return xp.stack(parts, axis=axis)

@@ -72,6 +72,7 @@ class Several(NamedTuple):
     pull: Pull
     saves_x: bool
     saves_outs: bool
+    view: bool
 
 
 class Composed(NamedTuple):
@@ -131,15 +132,15 @@ def many(pull: F) -> F:
     return pull
 
 
-def several(*saves: str) -> Callable[[F], F]:
+def several(*saves: str, view: bool = False) -> Callable[[F], F]:
     """Enter ``pull(xp, grads, outs, x, ...)`` for a function of one array that returns several.
 
     It returns the gradient of `x`; `grads` holds None where no gradient arrived, and `saves`
-    names those of ``"x"`` and ``"outs"`` it reads.
+    names those of ``"x"`` and ``"outs"`` it reads. For `view` see `One`.
     """
 
     def enter(pull: F) -> F:
-        _enter(pull, Several(pull, "x" in saves, "outs" in saves))
+        _enter(pull, Several(pull, "x" in saves, "outs" in saves, view))
         return pull
 
     return enter
