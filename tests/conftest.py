@@ -49,6 +49,11 @@ class Library:
     def xp(self) -> Any:
         return self.backend.namespace()
 
+    @property
+    def writable(self) -> bool:
+        """Whether the library's arrays have in-place operators; JAX's do not."""
+        return hasattr(type(self.xp.empty(1)), "__iadd__")
+
     def asarray(self, values: Any, dtype: str | None = "float64") -> Any:
         """Return `values` on the library's device; integers and booleans with ``dtype=None``."""
         host = np.asarray(values, dtype=dtype)

@@ -46,8 +46,8 @@ def share(x: Any, view: Any) -> None:
     view.group = group
 
 
-def claim(x: Any, operation: str) -> None:
-    """Make sure that a write to `x` shows nowhere else.
+def claim(x: Any, operation: str, *, but: Any = None) -> None:
+    """Make sure that a write to `x` shows nowhere else, other than in `but`.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def claim(x: Any, operation: str) -> None:
             f"{operation}: x is a {name} array that came from outside of the function, or a view "
             f"of one; {cure}"
         )
-    if any(member() is not None and member() is not x for member in group):
+    if any(y is not None and y is not x and y is not but for y in (member() for member in group)):
         raise TracedArrayError(
             f"{operation}: another {name} array shares the memory of x, which is a view or has "
             f"one; {cure}"
@@ -73,12 +73,15 @@ def claim(x: Any, operation: str) -> None:
 
 
 class Hidden:
-    """What an array holds while one of its items is being updated in place."""
+    """What an array holds that must not be used, since a write may show in it."""
 
     __array_ufunc__ = None
 
+    def __array_namespace__(self, *, api_version: str | None = None) -> NoReturn:
+        self.__getattr__("__array_namespace__")
+
     def __getattr__(self, name: str) -> NoReturn:
         raise TracedArrayError(
-            "view = x[key]; view += y: x was used afterwards, where the array library would show "
-            "the write. Write x[key] += y"
+            "an array was used after a write that the array library may show in it: after "
+            "view = x[key]; view += y (write x[key] += y), or after x[...] = view"
         )

@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 from xpnet._typing import Array, Device, DType, Namespace
 from xpnet.aliasing import OUTSIDE, Group, claim
 from xpnet.errors import TracedArrayError
+from xpnet.namespace import COMPLEX, REAL, dtype_kind
 from xpnet.scatter import add_at, copy, set_at
 from xpnet.standard import CONSTANTS, DTYPES, EXTENSIONS, FUNCTIONS, OPERATORS
 
-__all__ = ["WrappedArray", "WrappedNamespace", "wrap_namespace"]
+__all__ = ["WrappedArray", "WrappedNamespace", "is_writable", "wrap_namespace"]
 
 _SYMBOLS = {
     "add": "+",
@@ -37,6 +38,9 @@ _SYMBOLS = {
     "truediv": "/",
     "xor": "^",
 }
+
+
+_KINDS = ("", REAL, COMPLEX)  # which dtypes hold which
 
 
 class WrappedArray:
@@ -134,12 +138,23 @@ class WrappedArray:
         )
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if isinstance(value, WrappedArray) and value.origin is not None:
-            base, at, *restore = value.origin
-            if base is self and at is key and restore:  # the last step of x[key] += y
-                restore[0]()
-        claim(self, "x[...] = value")
-        self._become(self.wrapped_set_at(value, key))
+        aliased = False
+        if isinstance(value, WrappedArray):
+            if value.origin is not None:
+                base, at, *restore = value.origin
+                if base is self and _same(at, key) and restore:  # the end of x[key] += y
+                    restore[0]()
+            if _KINDS.index(dtype_kind(value)) > _KINDS.index(dtype_kind(self)):
+                raise TypeError(
+                    f"x[...] = value: x has dtype {self.dtype}, which cannot hold a value of "
+                    f"dtype {value.dtype}; convert it with xp.astype"
+                )
+            aliased = self.group is not None and value.group is self.group
+        claim(self, "x[...] = value", but=value if aliased else None)
+        out = self.wrapped_set_at(value, key)
+        if aliased:  # a view of x: the library might show the write through it
+            value._hide()
+        self._become(out)
 
     def _become(self, other: Any) -> None:
         """Take over the value and the history of another array."""
@@ -151,26 +166,44 @@ class WrappedArray:
 
 
 def _in_place(symbol: str, operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return the in-place form of an operator: the same object, with a new value."""
+    """Return the in-place form of an operator: the same object, with a new value.
+
+    Where the library's own array cannot be written to (a NumPy scalar, any array of JAX), Python
+    makes a new one, and so does this.
+    """
 
     def update(self: Any, other: Any) -> Any:
         out = operation(self, other)
+        if not is_writable(self):
+            return out
         if out.shape != self.shape or out.dtype != self.dtype:
             raise TypeError(
                 f"x {symbol}= y: x has shape {tuple(self.shape)} and dtype {self.dtype}, the "
                 f"result {tuple(out.shape)} and {out.dtype}; write x = x {symbol} y"
             )
         if self.origin is not None:
-            base, key = self.origin
+            base, key, *restore = self.origin
             if base.group is OUTSIDE:
                 claim(base, f"x[...] {symbol}= y")
-            out.origin = base, key, base._hide()
+            out.origin = (base, key, *restore) if restore else (base, key, base._hide())
             return out
         claim(self, f"x {symbol}= y")
         self._become(out)
         return self
 
     return update
+
+
+def is_writable(x: Any) -> bool:
+    """Tell whether the library's own array under a wrapped one has in-place operators."""
+    while isinstance(x, WrappedArray):
+        x = x.value
+    return hasattr(type(x), "__iadd__")
+
+
+def _same(at: Any, key: Any) -> bool:
+    """Tell whether two keys are one; Python may make the slice of ``x[a:b] += y`` twice."""
+    return at is key or (type(at) is slice and type(key) is slice and at == key)
 
 
 Maker = Callable[["WrappedNamespace", type, str, Callable[..., Any]], Callable[..., Any]]

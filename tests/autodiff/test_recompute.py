@@ -119,3 +119,27 @@ def test_state_is_whole_again_after_an_error(lib: Any) -> None:
         xn.grad(checkpoint(fails))(model, lib.asarray(np.ones((1, 3))))
     assert all(array is before[name] for name, array in model.parameters().items())
     lib.close(model.calls, 0.0)
+
+
+def test_a_module_that_is_closed_over(lib: Any) -> None:
+    model = nn.Linear(2, 2, dtype="float64")
+    x = lib.asarray([[1.0, 2.0]])
+
+    def f(model: Any, x: Any, wrap: Any) -> Any:
+        return ns(x).sum(wrap(lambda h: model(h) ** 2)(x))
+
+    plain = xn.grad(lambda m, x: f(m, x, lambda g: g), argnums=(0, 1))(model, x)
+    again = xn.grad(lambda m, x: f(m, x, checkpoint), argnums=(0, 1))(model, x)
+    for name, grad in plain[0].items():
+        lib.close(again[0][name], lib.to_host(grad), 1e-14)
+    lib.close(again[1], lib.to_host(plain[1]), 1e-14)
+
+
+def test_an_array_that_is_closed_over(lib: Any) -> None:
+    def f(w: Any, x: Any) -> Any:
+        return ns(x).sum(checkpoint(lambda h: h * w)(x))
+
+    with pytest.raises(TypeError) as caught:
+        xn.grad(f, argnums=(0, 1))(lib.asarray([1.0]), lib.asarray([2.0]))
+    said = " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "what it closes over" in said

@@ -59,7 +59,7 @@ def check_gradient(
     Notes
     -----
     All derivatives are checked at once, along one random direction and for one random weight of
-    each element of the value (a wrong one is missed with probability 0). The differences are
+    each element of the value (so a wrong one shows, unless by chance). The differences are
     central, of six points.
 
     Examples

@@ -10,13 +10,19 @@ from typing import Any
 
 from xpnet import tree
 from xpnet._typing import Array, Namespace, Tree
-from xpnet.aliasing import OUTSIDE, share
+from xpnet.aliasing import share
 from xpnet.autodiff.pulls import Like, accumulate
 from xpnet.autodiff.tape import CONSTANT, TracedArray, highest_tape, place, raw, strip
 from xpnet.errors import TracedArrayError
-from xpnet.namespace import is_array
+from xpnet.namespace import dtype_kind, is_array
 
 __all__ = ["custom_gradient", "stop_gradient"]
+
+
+CLOSURE = (
+    "is called with ordinary arrays in the place of those that are being differentiated; pass it "
+    "what it closes over, if that is differentiated too, as positional arguments"
+)
 
 
 def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]]) -> Any:
@@ -29,7 +35,8 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
         takes the gradient that arrives at the value and returns the gradient of the argument,
         or a tuple with one for each positional argument. In place of a gradient, None is zero,
         and a function of no arguments is called if that gradient is needed. Arrays to be
-        differentiated are positional, and not inside of lists or dicts. Write both in Array API
+        differentiated are positional, and not inside of lists or dicts, nor closed over; they
+        arrive as ordinary arrays, which it must not write to. Write both in Array API
         code and the result can be differentiated again; `function` is then called once for each
         level, so it must draw no random numbers.
 
@@ -76,16 +83,30 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
         tape = highest_tape(args)
         values = [strip(tape, x) for x in args]
         options = {key: strip(tape, x) for key, x in kwargs.items()}
-        out, vjp = _pair(name, function(*values, **options))
+        try:
+            out, vjp = _pair(name, function(*values, **options))
+        except TypeError as error:
+            error.add_note(f"{name} {CLOSURE}")
+            raise
         if not is_array(out):
             raise TypeError(f"{name}: its value must be an array, got {type(out).__name__}")
+        if isinstance(out, TracedArray) and out.tape is not CONSTANT:
+            if tape is CONSTANT:
+                return out  # differentiated by what it closes over, as any function is
+            if out.tape.level >= tape.level:
+                raise TracedArrayError(f"{name} {CLOSURE}")
         if tape.level > 1:  # the levels below must meet the given gradient too
             out = wrapper(*values, **options)
         result = type(traced[0])(out, tape, -1 if tape is CONSTANT else len(tape))
-        if any(out is value for value in values):
-            result.group = OUTSIDE
+        for x in traced:
+            share(x, result)  # for all that is known
         if tape is CONSTANT:
             return result
+        if not dtype_kind(out):
+            raise TypeError(
+                f"{name}: a function with a custom gradient must return a floating-point array, "
+                f"got dtype {out.dtype}; convert it with xp.astype"
+            )
         parents = [place(tape, x) for x in args]
         likes = [Like(x.shape, x.dtype) if hasattr(x, "shape") else None for x in args]
         tape.append((_pull_custom, vjp, name, parents, likes))

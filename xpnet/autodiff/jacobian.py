@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet import tree
 from xpnet._typing import Array, Tree
-from xpnet.autodiff.products import Call, linearized, pulled_back
+from xpnet.autodiff.products import Call, linearized
 from xpnet.autodiff.run import name_of
 from xpnet.autodiff.transform import grad
 from xpnet.namespace import REAL, array_namespace, dtype_kind
@@ -59,7 +59,7 @@ def jacobian(
     """
     name = f"jacobian of {name_of(function)}"
 
-    @functools.wraps(function)
+    @functools.wraps(function, updated=())
     def wrapper(*args: Any, **kwargs: Any) -> Tree:
         indices = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         call = Call(name, function, args, kwargs, indices)
@@ -103,13 +103,11 @@ def hessian(
 
 def _derivatives(call: Call, *, single: bool) -> Tree:
     """Return, in the place of each array of the value, its derivatives by all arguments."""
-    run, pullback = pulled_back(call)
-    value = run.lower(run.value)
-    gradients = pullback(tree.map(_zeros, value))
+    value, pull, push = linearized(call)
+    gradients = pull(tree.map(_zeros, value))
     outs, arguments = list(tree.leaves(value)), list(tree.leaves(gradients))
     _check_real(call.name, [*outs, *arguments])
     if sum(map(_size, arguments)) < sum(map(_size, outs)):
-        _, push = linearized(call)
         # columns[j][i][k]: of array k of the value by element i of array j of the arguments
         columns = [
             [list(tree.leaves(push(unit))) for unit in _units(gradients, j)]
@@ -121,8 +119,7 @@ def _derivatives(call: Call, *, single: bool) -> Tree:
         ]
     else:
         rows = [
-            [list(tree.leaves(pullback(unit))) for unit in _units(value, k)]
-            for k in range(len(outs))
+            [list(tree.leaves(pull(unit))) for unit in _units(value, k)] for k in range(len(outs))
         ]
         found = [
             [_join([r[j] for r in rows[k]], y, x, axis=0) for j, x in enumerate(arguments)]

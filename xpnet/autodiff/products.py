@@ -91,11 +91,19 @@ def pulled_back(
     return run, pullback
 
 
-def linearized(call: Call) -> tuple[Tree, Callable[[tuple[Any, ...]], Tree]]:
-    """Make a call; return its value, and the function that pushes tangents forward through it.
+class Linear(NamedTuple):
+    """A call: its value, how gradients are pulled back through it and tangents pushed forward."""
 
-    That function is the transpose of the pullback, which is linear in the cotangent: the walk
-    back is itself recorded, at a cotangent of zeros, and walked back once for each tangent.
+    value: Tree
+    pull: Callable[[Tree], tuple[Tree, ...]]
+    push: Callable[[tuple[Any, ...]], Tree]
+
+
+def linearized(call: Call) -> Linear:
+    """Make a call.
+
+    The push is the transpose of the pullback, which is linear in the cotangent: the walk back is
+    itself recorded, at a cotangent of zeros, and walked back once for each tangent.
     """
     with Level(call.name, call.args, call.kwargs) as level:
         run, pullback = pulled_back(
@@ -118,7 +126,10 @@ def linearized(call: Call) -> tuple[Tree, Callable[[tuple[Any, ...]], Tree]]:
         arrived = backward(level.tape, seeds, level.leaves, keep=True)
         return tree.map(lambda leaf: level.gradient(arrived, leaf), cotangent)
 
-    return value, push
+    def pull(cotangent: Tree) -> tuple[Tree, ...]:
+        return tuple(tree.map(level.lower, gradient) for gradient in pullback(cotangent))
+
+    return Linear(value, pull, push)
 
 
 def jvp(
@@ -158,10 +169,9 @@ def jvp(
     (array([1., 4.], dtype=float32), array([ 2., 40.], dtype=float32))
     """
     indices = tuple(range(len(primals)))
-    value, push = linearized(
-        Call(f"jvp of {name_of(function)}", function, tuple(primals), {}, indices)
-    )
-    return value, push(tuple(tangents))
+    call = Call(f"jvp of {name_of(function)}", function, tuple(primals), {}, indices)
+    linear = linearized(call)
+    return linear.value, linear.push(tuple(tangents))
 
 
 def hvp(

@@ -135,9 +135,11 @@ def _cast(xp: Namespace, grad: Array, dtype: DType) -> Array:
 def _sum_to(xp: Namespace, grad: Array, shape: tuple[int, ...]) -> Array:
     """Sum over the axes along which an array of `shape` was broadcast."""
     extra = grad.ndim - len(shape)
-    if extra:
+    if extra < 0:  # leading axes of length 1 that an assignment dropped
+        grad = xp.reshape(grad, (1,) * -extra + tuple(grad.shape))
+    elif extra:
         grad = xp.sum(grad, axis=tuple(range(extra)))
-        if grad.shape == shape:
-            return grad
+    if grad.shape == shape:
+        return grad
     axes = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
     return xp.sum(grad, axis=axes, keepdims=True)

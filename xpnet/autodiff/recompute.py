@@ -9,9 +9,12 @@ from typing import Any
 
 from xpnet import tree
 from xpnet._typing import Array, Namespace, Tree
+from xpnet.aliasing import share
+from xpnet.autodiff.custom import CLOSURE
 from xpnet.autodiff.pulls import accumulate
 from xpnet.autodiff.run import Run
 from xpnet.autodiff.tape import CONSTANT, TracedArray, highest_tape, place, strip
+from xpnet.errors import TracedArrayError
 from xpnet.namespace import is_array
 from xpnet.state import PARAMETER, Slot, Stateful
 
@@ -28,7 +31,7 @@ def checkpoint(function: Callable[..., Array]) -> Callable[..., Array]:
     ----------
     function : callable
         A module, or a function of arrays, trees of arrays and modules that returns one array.
-        Modules that it uses are passed as arguments, unless it is one itself.
+        Modules that it uses are arguments or closed over, or it is one itself.
 
     Returns
     -------
@@ -39,11 +42,12 @@ def checkpoint(function: Callable[..., Array]) -> Callable[..., Array]:
     ------
     TypeError
         If the function does not return an array (when called inside of `xpnet.grad`).
+    TracedArrayError
+        If it closes over an array that is being differentiated.
 
     Notes
     -----
-    Computing again draws the same random numbers, and writes to no buffer. An array that the
-    function closes over is a constant.
+    Computing again draws the same random numbers, and writes to no buffer.
 
     References
     ----------
@@ -61,7 +65,8 @@ def checkpoint(function: Callable[..., Array]) -> Callable[..., Array]:
     @functools.wraps(function, updated=())
     def wrapper(*args: Any, **kwargs: Any) -> Array:
         call = ((function, args, kwargs),)
-        modules = [x for x in tree.leaves(call) if isinstance(x, Stateful)]
+        reached = {id(x): x for x in [*tree.leaves(call), *_closed_over(function)]}
+        modules = [x for x in reached.values() if isinstance(x, Stateful)]
         slots = [slot for module in modules for slot in module.slots()]
         held = [slot.array for slot in slots]
         arrays = [x for x in tree.leaves(call) if is_array(x)]
@@ -72,15 +77,21 @@ def checkpoint(function: Callable[..., Array]) -> Callable[..., Array]:
         below = [strip(tape, x) for x in held]
         values = [strip(tape, x) for x in arrays]
         with watched() as draws, _holding(slots, below, written=True):
-            out = _call(call, values, checkpoint)
+            try:
+                out = _call(call, values, checkpoint)
+            except TypeError as error:
+                error.add_note(f"checkpoint: the function {CLOSURE}")
+                raise
+        if isinstance(out, TracedArray) and out.tape.level >= tape.level:
+            raise TracedArrayError(f"checkpoint: the function {CLOSURE}")
         if not is_array(out):
             raise TypeError(
                 f"checkpoint: the function must return an array, got {type(out).__name__}"
             )
 
         # Gradients go to the arrays on this tape: arguments, and parameters by module and name.
-        moving = [n for n, x in enumerate(arrays) if place(tape, x) >= 0]
-        parents = [place(tape, arrays[n]) for n in moving]
+        places = {n: place(tape, x) for n, x in enumerate(arrays)}
+        moving = {n: parent for n, parent in places.items() if parent >= 0}
         named = [
             {s.name: place(tape, s.array) for s in module.slots() if s.role == PARAMETER}
             for module in modules
@@ -101,18 +112,27 @@ def checkpoint(function: Callable[..., Array]) -> Callable[..., Array]:
                 )
                 seeds = [(run.value, grad)] if run.depends(run.value) else []
                 ours, theirs = run.pull(seeds)
-            for parent, x in zip(parents, ours, strict=True):
+            for parent, x in zip(moving.values(), ours, strict=True):
                 accumulate(xp, grads, parent, x, x.shape, x.dtype)
-            for places, of_module in zip(named, theirs, strict=True):
+            for parents, of_module in zip(named, theirs, strict=True):
                 for name, x in of_module.items():
-                    if places[name] >= 0:
-                        accumulate(xp, grads, places[name], x, x.shape, x.dtype)
+                    if parents[name] >= 0:
+                        accumulate(xp, grads, parents[name], x, x.shape, x.dtype)
 
         tape.append((pull,))
-        kind = next(type(x) for x in [*arrays, *held] if isinstance(x, TracedArray))
-        return kind(out, tape, len(tape) - 1)
+        traced = [x for x in [*arrays, *held] if isinstance(x, TracedArray)]
+        result = type(traced[0])(out, tape, len(tape) - 1)
+        for x in traced:
+            share(x, result)  # for all that is known
+        return result
 
     return wrapper
+
+
+def _closed_over(function: Callable[..., Any]) -> list[Any]:
+    """Return what a function closes over, or the object whose method it is."""
+    cells = getattr(function, "__closure__", None) or ()
+    return [getattr(function, "__self__", None), *(cell.cell_contents for cell in cells)]
 
 
 def _call(call: Tree, arrays: list[Array], around: Callable[..., Any]) -> Any:

@@ -64,9 +64,11 @@ class Run:
     def depends(self, value: Any) -> bool:
         """Tell whether an array depends on what is being differentiated."""
         tape = self._level.tape
-        if isinstance(value, TracedArray) and value.tape is not tape and value.tape.closed:
+        if not isinstance(value, TracedArray) or value.tape is tape:
+            return isinstance(value, TracedArray)
+        if value.tape.closed or value.tape.level >= tape.level:
             refuse_escaped()
-        return isinstance(value, TracedArray) and value.tape is tape
+        return False
 
     def lower(self, value: Tree) -> Tree:
         """Return arrays as the code around the call is to see them."""

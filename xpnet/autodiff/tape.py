@@ -91,6 +91,17 @@ class TracedArray(WrappedArray):
     def _become(self, other: TracedArray) -> None:
         self.value, self.tape, self.index = other.value, other.tape, other.index
 
+    def __copy__(self) -> TracedArray:
+        return fresh(self)
+
+    def __deepcopy__(self, memo: Any) -> TracedArray:
+        return fresh(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TracedArrayError(
+            "a traced array cannot be pickled; pickle xn.to_host(xn.stop_gradient(x))"
+        )
+
     def _hide(self) -> Callable[[], None]:
         was = fresh(self)
         self.value = Hidden()

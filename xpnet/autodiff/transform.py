@@ -72,7 +72,7 @@ def value_and_grad(
     indices = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     name = f"grad of {name_of(function)}"
 
-    @functools.wraps(function)
+    @functools.wraps(function, updated=())
     def wrapper(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         run = Run(name, function, args, kwargs, indices, has_aux=has_aux, check=_check_value)
         value = run.value
@@ -121,7 +121,7 @@ def grad(
     """
     both = value_and_grad(function, argnums, has_aux=has_aux)
 
-    @functools.wraps(function)
+    @functools.wraps(function, updated=())
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient

@@ -27,7 +27,7 @@ from xpnet.autodiff.tape import CONSTANT, TracedArray, highest_tape, lowered, pl
 from xpnet.errors import TracedArrayError
 from xpnet.namespace import dtype_kind, is_array
 from xpnet.standard import CHAPTERS, RESULTS
-from xpnet.wrapping import WrappedNamespace
+from xpnet.wrapping import WrappedNamespace, is_writable
 
 __all__ = ["make"]
 
@@ -142,7 +142,7 @@ def make_getitem(cls: type[Any], function: Callable[..., Any], rule: Any) -> Cal
 
     def call(x: Any, key: Any, /) -> Any:
         out = pick(x, key)
-        if type(key) in PLAIN or not _holds_array(key):
+        if (type(key) in PLAIN or not _holds_array(key)) and is_writable(out):
             share(x, out)
             out.origin = x, key
         return out

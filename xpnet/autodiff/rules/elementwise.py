@@ -313,6 +313,8 @@ def _power_slope(xp: Namespace, a: Array, b: Any) -> Array:
     """b a^(b-1), without 0 times infinity at b = 0 and a = 0."""
     if isinstance(b, (int, float, complex)):
         return xp.zeros_like(a) if b == 0 else b * a if b == 2 else b * a ** (b - 1)
+    if not dtype_kind(b):
+        b = xp.astype(b, xp.result_type(a, b))  # an unsigned 0 - 1 would be large
     undefined = (a == 0) & (b == 0)
     return b * xp.where(undefined, xp.ones_like(a), a) ** (b - 1)
 

@@ -89,12 +89,16 @@ def set_at(
     need_b: bool,
     key: Any,
 ) -> tuple[Any, Any]:
-    """d (a[key] = b) = da outside of the key, db inside."""
-    grad = xp.asarray(grad, copy=True)
-    return (
-        scatter(xp.asarray(grad, copy=True), 0.0, key) if need_a else None,
-        grad[key] if need_b else None,
-    )
+    """d (a[key] = b) = da outside of the key, db inside; of repeated positions the last counts."""
+    grad_a = scatter(xp.asarray(grad, copy=True), 0.0, key) if need_a else None
+    if not need_b:
+        return grad_a, None
+    grad_b = grad[key]
+    if _holds_integers(xp, key):
+        order = xp.reshape(xp.arange(math.prod(grad_b.shape), device=grad.device), grad_b.shape)
+        kept = scatter(xp.zeros(grad.shape, dtype=order.dtype, device=grad.device), order, key)
+        grad_b = xp.where(kept[key] == order, grad_b, 0.0)
+    return grad_a, grad_b
 
 
 def _holds_integers(xp: Namespace, key: Any) -> bool:
