@@ -134,7 +134,7 @@ OUTSIDE = r"came from outside of the function.* x = xp\.asarray\(x, copy=True\)"
     "write",
     [
         lambda xp, x: operator.setitem(x, 0, 1.0),
-        lambda xp, x: operator.setitem(x[:1], 0, 1.0),
+        lambda xp, x: operator.setitem(xp.expand_dims(x, axis=0), 0, 1.0),
         lambda xp, x: operator.setitem(xp.reshape(x, (1, 2)), 0, 1.0),
         lambda xp, x: operator.setitem(xp.flip(x), 0, 1.0),
         lambda xp, x: operator.setitem(xp.asarray(x), 0, 1.0),

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from xpnet._typing import Array, Device, DType, Namespace
 from xpnet.aliasing import OUTSIDE, Group, claim
 from xpnet.errors import TracedArrayError
-from xpnet.namespace import COMPLEX, REAL, dtype_kind
+from xpnet.namespace import COMPLEX, REAL, array_namespace, dtype_kind
 from xpnet.scatter import add_at, copy, set_at
 from xpnet.standard import CONSTANTS, DTYPES, EXTENSIONS, FUNCTIONS, OPERATORS
 
@@ -272,7 +272,8 @@ def wrap_namespace(
         ``make(namespace, array_class, function_name, function)`` returns what stands in for
         `function` of the namespace below; operators come with their Python function, which keeps
         the promotion rules of the library's own operators. Besides the names of the standard it
-        is asked for ``"getitem"``, ``"add_at"`` and ``"set_at"``, see `xpnet.scatter`.
+        is asked for ``"getitem"``, ``"to_device"``, and ``"add_at"`` and ``"set_at"``, see
+        `xpnet.scatter`.
 
     Returns
     -------
@@ -290,6 +291,7 @@ def wrap_namespace(
         setattr(cls, f"__i{stem}__", _in_place(symbol, operation))
     cls.__getitem__ = namespace.wrap("getitem", operator.getitem)
     cls.wrapped_transpose = namespace.wrap("matrix_transpose", _transpose)
+    cls.to_device = namespace.wrap("to_device", _to_device)
     cls.wrapped_add_at = namespace.wrap("add_at", _add_at)
     cls.wrapped_set_at = namespace.wrap("set_at", _set_at)
     return namespace
@@ -297,6 +299,10 @@ def wrap_namespace(
 
 def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda self, other: operation(other, self)
+
+
+def _to_device(x: Array, device: Device, /, *, stream: Any = None) -> Array:
+    return array_namespace(x).asarray(x, device=device)  # a method that some libraries lack
 
 
 def _transpose(x: Array) -> Array:

@@ -360,7 +360,7 @@ case(
 
 ELSEWHERE = {  # their cases are in tests of their own
     *(name for names in EXTENSIONS.values() for name in names.split()),
-    *("add_at", "set_at", "from_dlpack"),
+    *("add_at", "set_at", "to_device", "from_dlpack"),
 }
 
 
@@ -371,7 +371,7 @@ def test_every_function_with_a_rule_has_a_case() -> None:
 
 def test_each_function_of_the_standard_is_in_one_table() -> None:
     names = {*FUNCTIONS, *(name for names in EXTENSIONS.values() for name in names.split())}
-    own = {"getitem", "add_at", "set_at"}
+    own = {"getitem", "add_at", "set_at", "to_device"}
     assert sorted([*RULES, *ZERO, *MISSING]) == sorted(names | own)
 
 

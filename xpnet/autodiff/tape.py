@@ -153,15 +153,6 @@ class TracedArray(WrappedArray):
                 f"{name}(xn.stop_gradient(x))"
             )
 
-    def to_device(self, device: Any, /, *, stream: Any = None) -> TracedArray:
-        """Return a constant on another device; other arrays cannot move."""
-        if device == self.device:
-            return self
-        if self.tape is not CONSTANT:
-            raise TracedArrayError("to_device on a traced array: move the arrays before xn.grad")
-        xp = self.namespace.wrapped_namespace
-        return type(self)(xp.asarray(self.value, device=device), CONSTANT, -1)
-
 
 def refuse_escaped() -> NoReturn:
     """Raise for an array whose tape is closed, or is not the open one of its level."""

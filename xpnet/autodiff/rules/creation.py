@@ -11,7 +11,7 @@ from xpnet.autodiff.tape import fresh, lift, raw
 from xpnet.namespace import is_array
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["asarray", "from_dlpack", "full", "full_like", "meshgrid", "tril", "triu"]
+__all__ = ["asarray", "from_dlpack", "full", "full_like", "meshgrid", "to_device", "tril", "triu"]
 
 
 @one()
@@ -24,6 +24,21 @@ def tril(xp: Namespace, grad: Array, out: Array, x: Array, /, *, k: int = 0) -> 
 def triu(xp: Namespace, grad: Array, out: Array, x: Array, /, *, k: int = 0) -> Array:
     """d triu(x) = triu(dx)."""
     return xp.triu(grad, k=k)
+
+
+@one("x")
+def to_device(
+    xp: Namespace,
+    grad: Array,
+    out: Array,
+    x: Array,
+    device: Any,
+    /,
+    *,
+    stream: Any = None,
+) -> Array:
+    """d to_device(x) = to_device(dx), so the gradient moves back."""
+    return xp.asarray(grad, device=x.device)
 
 
 @composed

@@ -102,8 +102,9 @@ def set_at(
 
 
 def _holds_integers(xp: Namespace, key: Any) -> bool:
-    """Tell whether a key has an array of integers, which can name an element twice."""
+    """Tell whether a key has an array or a list of integers, which can name an element twice."""
     keys = key if isinstance(key, tuple) else (key,)
     return any(
-        getattr(k, "shape", ()) != () and not xp.isdtype(k.dtype, "bool") for k in keys
-    ) or any(isinstance(k, list) for k in keys)
+        isinstance(k, list) or (hasattr(k, "dtype") and not xp.isdtype(k.dtype, "bool"))
+        for k in keys
+    )
