@@ -33,6 +33,8 @@ LIBRARIES = {
     "jax": "jax.numpy",
     "cupy": "array_api_compat.cupy",
 }
+# PyTorch can hardly compute with these; of the tests that it fails itself nothing can be said.
+SKIPPED_DTYPES = {"torch": "uint16,uint32,uint64"}
 # The bare library is wrapped too, but not used so: Hypothesis takes constants from the modules that
 # are loaded, and the examples are to be the same.
 MODES = {
@@ -96,6 +98,7 @@ def environment(library: str, mode: str) -> dict[str, str]:
     path = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "ARRAY_API_TESTS_MODULE": f"exec('{script(library, mode)}')",
+        "ARRAY_API_TESTS_SKIP_DTYPES": SKIPPED_DTYPES.get(library, ""),
         "ARRAY_API_TESTS_VERSION": VERSION,
         "JAX_ENABLE_X64": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
