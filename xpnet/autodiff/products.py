@@ -51,6 +51,11 @@ def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> Any:
         If the cotangent is differentiated on the outside of a point that is not (by `pullback`);
         take the `vjp` inside of what differentiates it.
 
+    Notes
+    -----
+    The pullback keeps the arguments and what was computed from them, and no copies: do not write
+    to them, or update a model, before it was called for the last time.
+
     Examples
     --------
     >>> import xpnet as xn
