@@ -776,6 +776,7 @@ def tensordot(s: Source) -> Call:
 
 ELSEWHERE = {  # compared with their peers in a test of their own
     *(name for names in EXTENSIONS.values() for name in names.split()),
+    "to_device",  # PyTorch and JAX have one device on most machines
 }
 
 
