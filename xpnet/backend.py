@@ -79,11 +79,11 @@ class Backend(ABC):
     def add_at(self, array: Array, values: Array, positions: Array) -> Array:
         """Return the vector `array` with ``values[i]`` added at ``positions[i]``.
 
-        Repeated positions are summed. `array` is given away: it may be written to.
+        Repeated positions are summed. `array` is given away: it may be written to. Return
+        NotImplemented where the library has no way of its own; `xpnet.scatter` then compares
+        every position with every place.
         """
-        from xpnet.scatter import add_at_twin
-
-        return add_at_twin(array, values, positions)
+        return NotImplemented
 
     def set_at(self, array: Array, values: Array | complex, key: Any) -> Array:
         """Return `array` with ``array[key] = values``; it is given away: it may be written to."""

@@ -30,9 +30,8 @@ def add_at(x: Array, values: Array, positions: Array) -> Array:
     if hasattr(type(x), "wrapped_add_at"):
         return x.wrapped_add_at(values, positions)
     backend = owner(type(x))
-    if backend is None:
-        return add_at_twin(x, values, positions)
-    return backend.add_at(x, values, positions)
+    out = NotImplemented if backend is None else backend.add_at(x, values, positions)
+    return add_at_twin(x, values, positions) if out is NotImplemented else out
 
 
 def add_at_twin(x: Array, values: Array, positions: Array) -> Array:
