@@ -198,11 +198,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="a file for the figures, with versions")
     args = parser.parse_args()
 
+    times = fastest(steps(), rounds=args.rounds, number=20)  # first, since it warms up
     per_operation = operators(args.rounds)
     print("| operation, 8x8 float32 | bare, us | added, us |\n| --- | --- | --- |")
     for name, (bare, added) in per_operation.items():
         print(f"| `{name}` | {bare:.2f} | {added:.2f} |")
-    times = fastest(steps(), rounds=args.rounds, number=20)
     print(f"\n| value and gradients, 3 layers, width {WIDTH}, batch {BATCH} | us |\n| --- | --- |")
     for name, microseconds in times.items():
         print(f"| {name} | {microseconds:.0f} |")
