@@ -333,3 +333,23 @@ def test_results_of_gradients_by_hand_may_be_views(lib: Any) -> None:
 
     with pytest.raises(xn.TracedArrayError, match=r"another .* array shares"):
         total(lib, f, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("written", ["result", "argument"])
+def test_results_of_gradients_by_hand_may_be_views_of_any_argument(
+    lib: Any, which: int, written: str
+) -> None:
+    @xn.custom_gradient
+    def pick(a: Any, b: Any) -> Any:
+        return (a, b)[which], lambda grad: (grad, None) if which == 0 else (None, grad)
+
+    def f(xp: Any, x: Any) -> Any:
+        y = x * 1.0
+        z = pick(y, x * 2.0) if which == 0 else pick(x * 2.0, y)  # the other one is gone at once
+        changed = z if written == "result" else y
+        changed[0] = 10.0
+        return y + z
+
+    with pytest.raises(xn.TracedArrayError, match=r"another .* array shares"):
+        total(lib, f, [1.0, 2.0])

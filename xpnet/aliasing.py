@@ -41,9 +41,16 @@ def share(x: Any, view: Any) -> None:
     if group is None:
         x.group = group = Group()
         group.add(x)
+    other = view.group
     if group is not OUTSIDE:
         group.add(view)
-    view.group = group
+    if other is None or group is OUTSIDE:
+        view.group = group
+    elif other is not OUTSIDE and other is not group:  # it may share memory with both
+        for y in [member() for member in other]:
+            if y is not None:
+                y.group = group
+                group.add(y)
 
 
 def claim(x: Any, operation: str, *, but: Any = None) -> None:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from xpnet._typing import Array, Namespace
+from xpnet.autodiff.rules.statistical import conjugate
 from xpnet.autodiff.rules.tables import composed, one, two
 
 __all__: list[str] = []
@@ -69,9 +70,7 @@ def vecdot(xp: Namespace, base: Any, x1: Array, x2: Array, /, *, axis: int = -1)
             f"{tuple(x2.shape)}"
         )
     dtype = xp.result_type(x1, x2)
-    if xp.isdtype(x1.dtype, "complex floating"):
-        x1 = xp.conj(x1)
-    return xp.sum(xp.multiply(x1, x2), axis=axis, dtype=dtype)
+    return xp.sum(xp.multiply(conjugate(xp, x1), x2), axis=axis, dtype=dtype)
 
 
 @composed
