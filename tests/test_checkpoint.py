@@ -37,7 +37,8 @@ def host(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def everything(model: nn.Module, optimizer: optim.Optimizer) -> Any:
     state = optimizer.state_dict()
-    return host(model.state_dict()), state.pop("steps"), state.pop("updates"), host(state)
+    numbers = [state.pop(name) for name in ("steps", "updates", "rate_factor")]
+    return host(model.state_dict()), numbers, host(state)
 
 
 def trained(model: nn.Module, optimizer: optim.Optimizer, updates: int = 2) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from xpnet._typing import Array, HostArray
 from xpnet.errors import DataError, MissingPackageError
+from xpnet.namespace import is_array
 from xpnet.nn import Module
 from xpnet.optim import Optimizer
 from xpnet.transfer import to_host
@@ -52,8 +53,9 @@ def save(
     about: dict[str, Any] = {"progress": progress}
     if optimizer is not None:
         state = optimizer.state_dict()
-        about |= {"steps": state.pop("steps"), "updates": state.pop("updates")}
-        tensors |= _prefixed("optimizer", state)
+        arrays = {name: x for name, x in state.items() if is_array(x)}
+        about |= {name: x for name, x in state.items() if name not in arrays}
+        tensors |= _prefixed("optimizer", arrays)
     content = format_.save(tensors, metadata={_KEY: json.dumps(about)})
     part = Path(f"{os.fspath(path)}.part")
     try:
@@ -115,8 +117,8 @@ def load(
     model.load_state_dict(_below("model", tensors))
     if optimizer is not None:
         try:
-            counts = {name: about[name] for name in ("steps", "updates") if name in about}
-            optimizer.load_state_dict(_below("optimizer", tensors) | counts, model)
+            numbers = {name: x for name, x in about.items() if name != "progress"}
+            optimizer.load_state_dict(_below("optimizer", tensors) | numbers, model)
         except BaseException:
             model.load_state_dict(before)
             raise

@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+import pickle
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 import xpnet as xn
 from xpnet import nn
+from xpnet.namespace import is_array
 from xpnet.optim import SGD, Adam, AdamW, Optimizer
 
 RNG = np.random.default_rng(1)
@@ -80,7 +82,7 @@ def run(lib: Any, optimizer: Optimizer, model: nn.Module, grads: Iterable[Any]) 
 
 def to_host(state: dict[str, Any]) -> dict[str, Any]:
     """Return a state with its arrays copied to the host, to compare with later."""
-    return {k: v if k in ("steps", "updates") else xn.to_host(v) for k, v in state.items()}
+    return {k: xn.to_host(v) if is_array(v) else v for k, v in state.items()}
 
 
 def snapshot(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
@@ -380,7 +382,7 @@ def test_a_state_is_a_copy(lib, case):
 def test_the_state_before_the_first_update_can_be_loaded(lib):
     model, optimizer = make_model(lib), Adam()
     state = optimizer.state_dict()
-    assert state == {"steps": 0, "updates": {}}
+    assert state == {"steps": 0, "updates": {}, "rate_factor": 1.0}
     run(lib, optimizer, model, GRADS[:1])
     optimizer.load_state_dict(state, model)
     assert optimizer.state_dict() == state
@@ -501,9 +503,12 @@ def test_an_optimizer_of_ones_own_needs_one_method(lib):
     class Sign(Optimizer):
         moments = ("last",)
 
-        def step_parameter(self, parameter, grad, state, rate, step):
+        def numbers(self, settings, rate, step):
+            return {"change": rate * step}
+
+        def step_parameter(self, parameter, grad, state, numbers):
             xp = xn.array_namespace(parameter)
-            parameter -= rate * step * xp.sign(grad + state["last"])
+            parameter -= numbers["change"] * xp.sign(grad + state["last"])
             state["last"] = grad + 0
             return parameter
 
@@ -512,7 +517,7 @@ def test_an_optimizer_of_ones_own_needs_one_method(lib):
     first, second = GRADS[0]["w"], GRADS[1]["w"]
     expected = START["w"] - 0.25 * np.sign(first) - 0.5 * np.sign(first + second)
     lib.close(model.w, expected)
-    assert repr(optimizer) == "Sign(learning_rate=0.25)"
+    assert repr(optimizer) == "Sign(learning_rate=0.25, weight_decay=0.0, l1_penalty=0.0)"
     with pytest.raises(TypeError, match=r"^Sign: unknown keyword 'lr'; did you mean learning_rate"):
         Sign(lr=0.25)
 
@@ -547,7 +552,7 @@ def test_a_deep_copy_is_independent(case):
             (),
             {"foo": 1},
             "AdamW: unknown keyword 'foo'; "
-            "expected some of: learning_rate, betas, eps, weight_decay",
+            "expected some of: learning_rate, betas, eps, weight_decay, l1_penalty, overrides",
         ),
     ],
 )
@@ -562,13 +567,13 @@ def test_unknown_keywords_are_named(cls, args, options, message):
         *((SGD, {"learning_rate": x}, "learning_rate must") for x in (-0.1, math.nan)),
         *((SGD, {"momentum": x}, "momentum must be in [0, 1), got") for x in (-0.1, 1.0, math.nan)),
         (SGD, {"nesterov": True}, "nesterov=True needs a momentum, such as momentum=0.9"),
-        (SGD, {"weight_decay": -1}, "weight_decay must not be negative, got -1"),
-        (Adam, {"learning_rate": -1.0}, "learning_rate must not be negative, got -1.0"),
+        (SGD, {"weight_decay": -1}, "weight_decay must be finite and not negative, got -1"),
+        (Adam, {"learning_rate": -1.0}, "learning_rate must be finite and not negative, got -1.0"),
         (Adam, {"betas": (1.0, 0.9)}, "betas must be two numbers in [0, 1), got (1.0, 0.9)"),
         (Adam, {"betas": (0.9, -0.1)}, "betas must be two numbers in [0, 1), got (0.9, -0.1)"),
         (AdamW, {"betas": (0.9,)}, "betas must be two numbers in [0, 1), got (0.9,)"),
-        (Adam, {"eps": -1}, "eps must not be negative, got -1"),
-        (AdamW, {"weight_decay": -1}, "weight_decay must not be negative, got -1"),
+        (Adam, {"eps": -1}, "eps must be finite and not negative, got -1"),
+        (AdamW, {"weight_decay": -1}, "weight_decay must be finite and not negative, got -1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(cls, options, message):
@@ -581,12 +586,18 @@ def test_numbers_out_of_range_are_refused(cls, options, message):
     [
         (
             SGD(0.1, momentum=0.9),
-            "SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)",
+            "SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0, "
+            "l1_penalty=0.0)",
         ),
-        (Adam(), "Adam(learning_rate=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0)"),
         (
-            AdamW(betas=[0.5, 0.8]),
-            "AdamW(learning_rate=0.001, betas=(0.5, 0.8), eps=1e-08, weight_decay=0.01)",
+            Adam(l1_penalty=1),
+            "Adam(learning_rate=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, "
+            "l1_penalty=1.0)",
+        ),
+        (
+            AdamW(betas=[0.5, 0.8], overrides={"*bias": {"weight_decay": 0}}),
+            "AdamW(learning_rate=0.001, betas=(0.5, 0.8), eps=1e-08, weight_decay=0.01, "
+            "l1_penalty=0.0, overrides={'*bias': {'weight_decay': 0.0}})",
         ),
     ],
 )
@@ -594,11 +605,50 @@ def test_repr_shows_every_setting(optimizer, text):
     assert repr(optimizer) == text
 
 
-def test_the_moments_of_another_model_are_refused(lib):
-    first, second = (Parameters(w=lib.asarray(np.zeros(n))) for n in (2, 3))
+def test_another_model_is_refused(lib):
+    first, second = make_model(lib), make_model(lib)
     optimizer = Adam()
-    optimizer.update(first, {"w": lib.asarray([1.0, 2.0])})
+    run(lib, optimizer, first, GRADS[:1])
     before = snapshot(second, optimizer)
-    with pytest.raises(ValueError, match=r"\n  w: the optimizer has the moments of another model"):
-        optimizer.update(second, {"w": lib.asarray([1.0, 2.0, 3.0])})
+    message = (
+        "Adam.update: expected the model that was updated before, got another one, with whose "
+        "gradients the moments would be mixed; make a second optimizer, or go on with "
+        "optimizer.load_state_dict(optimizer.state_dict(), model)"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        run(lib, optimizer, second, GRADS[:1])
+    with pytest.raises(ValueError, match=r"^Adam\.prepare: expected the model"):
+        optimizer.prepare(second)
     assert_same(snapshot(second, optimizer), before)
+    optimizer.load_state_dict(optimizer.state_dict(), second)
+    run(lib, optimizer, second, GRADS[1:2])
+    with pytest.raises(ValueError, match="got another one"):
+        run(lib, optimizer, first, GRADS[1:2])
+
+
+def test_a_model_that_is_gone_is_another_one(lib):
+    optimizer = SGD(0.1)
+    run(lib, optimizer, make_model(lib), GRADS[:1])
+    with pytest.raises(ValueError, match="got another one"):
+        run(lib, optimizer, make_model(lib), GRADS[:1])
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_model_and_optimizer_go_together(make):
+    model, optimizer = Parameters(w=START["w"]), Adam()
+    optimizer.update(model, {"w": GRADS[0]["w"]})
+    again, other = make((model, optimizer))
+    for pair in ((model, optimizer), (again, other)):
+        pair[1].update(pair[0], {"w": GRADS[1]["w"]})
+    assert_same(snapshot(again, other), snapshot(model, optimizer))
+
+
+def test_a_replaced_parameter_is_refused(lib):
+    model, optimizer = Parameters(w=lib.asarray([0.0, 0.0])), Adam()
+    optimizer.update(model, {"w": lib.asarray([1.0, 2.0])})
+    model.w = lib.asarray([0.0, 0.0, 0.0])
+    before = snapshot(model, optimizer)
+    message = "\n  w: its mean has shape (2,); a parameter that was replaced needs a new optimizer"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        optimizer.update(model, {"w": lib.asarray([1.0, 2.0, 3.0])})
+    assert_same(snapshot(model, optimizer), before)

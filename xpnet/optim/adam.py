@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
-from xpnet.optim.optimizer import Optimizer, Rate
+from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.settings import Overrides, Rate
 
-__all__ = ["Adam", "AdamW"]
+__all__ = ["Adam", "AdamW", "NAdam"]
 
 
 class Adam(Optimizer):
@@ -22,14 +26,14 @@ class Adam(Optimizer):
         Decay of the averages of the gradient and of its square, each in [0, 1).
     eps : float, optional
         Added to the root of the second average.
-    weight_decay : float, optional
-        Coefficient of the L2 penalty ``weight_decay / 2 * parameter**2``, whose gradient is
-        averaged with the loss's; `AdamW` keeps the two apart.
+    weight_decay, l1_penalty, overrides
+        See `Optimizer`; the gradients of the penalties are averaged with the loss's, `AdamW`
+        keeps the L2 penalty apart.
 
     Raises
     ------
     TypeError
-        If a keyword is unknown.
+        If a keyword is unknown, or a setting is no number.
     ValueError
         If a number is out of range.
 
@@ -58,8 +62,8 @@ class Adam(Optimizer):
     TypeError: Adam: unknown keyword 'lr'; did you mean learning_rate?
     """
 
-    moments = ("mean", "mean_square")
-    decoupled = False
+    betas: tuple[float, float]
+    eps: float
 
     def __init__(
         self,
@@ -68,39 +72,43 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        l1_penalty: float = 0.0,
+        overrides: Overrides | None = None,
     ) -> None:
-        super().__init__(learning_rate)
-        name = type(self).__name__
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{name}: betas must be two numbers in [0, 1), got {betas}")
-        for setting, number in (("eps", eps), ("weight_decay", weight_decay)):
-            if not number >= 0:
-                raise ValueError(f"{name}: {setting} must not be negative, got {number}")
-        self.betas = tuple(betas)
-        self.eps = eps
-        self.weight_decay = weight_decay
+        super().__init__(
+            learning_rate,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            l1_penalty=l1_penalty,
+            overrides=overrides,
+        )
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """See `Optimizer.moments`."""
+        return "mean", "mean_square"
+
+    def numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
+        """See `Optimizer.numbers`."""
+        beta1, beta2 = settings["betas"]
+        return {
+            "beta1": beta1,
+            "beta2": beta2,
+            "new1": 1 - beta1,
+            "new2": 1 - beta2,
+            "root": math.sqrt(1 - beta2**step),
+            "eps": settings["eps"],
+            "rate": rate / (1 - beta1**step),
+        }
 
     def step_parameter(
-        self, parameter: Array, grad: Array, state: dict[str, Array], rate: float, step: int
+        self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:
         """See `Optimizer.step_parameter`."""
-        xp = array_namespace(parameter)
-        beta1, beta2 = self.betas
-        if self.weight_decay and self.decoupled:
-            parameter *= 1 - rate * self.weight_decay
-        elif self.weight_decay:
-            grad = grad + self.weight_decay * parameter
-        mean, mean_square = state["mean"], state["mean_square"]
-        mean *= beta1
-        mean += (1 - beta1) * grad
-        mean_square *= beta2
-        mean_square += (1 - beta2) * (grad * grad)
-        state.update(mean=mean, mean_square=mean_square)
-        scale = xp.sqrt(mean_square)
-        scale /= math.sqrt(1 - beta2**step)
-        scale += self.eps
+        mean, scale = _averages(grad, state, numbers)
         change = mean / scale
-        change *= rate / (1 - beta1**step)
+        change *= numbers["rate"]
         parameter -= change
         return parameter
 
@@ -114,17 +122,19 @@ class AdamW(Adam):
         See `Adam`.
     weight_decay : float, optional
         The share, times the learning rate, by which each update shrinks the parameter.
+    l1_penalty, overrides
+        See `Optimizer`.
 
     Raises
     ------
     TypeError
-        If a keyword is unknown.
+        If a keyword is unknown, or a setting is no number.
     ValueError
         If a number is out of range.
 
     Notes
     -----
-    ``p = p - r * weight_decay * p`` and then the update of `Adam` without a penalty.
+    ``p = p - r * weight_decay * p`` and then the update of `Adam` without an L2 penalty.
 
     References
     ----------
@@ -133,9 +143,12 @@ class AdamW(Adam):
 
     Examples
     --------
+    No decay for biases:
+
     >>> import xpnet as xn
-    >>> xn.optim.AdamW()
-    AdamW(learning_rate=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01)
+    >>> xn.optim.AdamW(overrides={"*bias": {"weight_decay": 0}})
+    AdamW(learning_rate=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1_penalty=0.0,
+          overrides={'*bias': {'weight_decay': 0.0}})
     """
 
     decoupled = True
@@ -147,5 +160,130 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        l1_penalty: float = 0.0,
+        overrides: Overrides | None = None,
     ) -> None:
-        super().__init__(learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            learning_rate,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            l1_penalty=l1_penalty,
+            overrides=overrides,
+        )
+
+
+class NAdam(Adam):
+    """Adam with Nesterov momentum.
+
+    Parameters
+    ----------
+    learning_rate, betas, eps
+        See `Adam`; the rate is 2e-3 by default.
+    momentum_decay : float, optional
+        How fast the momentum rises from ``betas[0] / 2`` to ``betas[0]``.
+    weight_decay, l1_penalty, overrides
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError
+        If a keyword is unknown, or a setting is no number.
+    ValueError
+        If a number is out of range.
+
+    Notes
+    -----
+    With m, v, g, p, r and t as in `Adam`, and the momenta::
+
+        u(t) = beta1 * (1 - 0.96**(t * momentum_decay) / 2)
+        U(t) = u(1) * u(2) * ... * u(t)
+
+    the update is, as in PyTorch::
+
+        n = u(t + 1) * m / (1 - U(t + 1)) + (1 - u(t)) * g / (1 - U(t))
+        p = p - r * n / (sqrt(v / (1 - beta2**t)) + eps)
+
+    References
+    ----------
+    .. [1] T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016, algorithm 2
+       and section 2.3, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> numbers = xn.optim.NAdam(1.0, momentum_decay=0).host_numbers(["w"])["w"]
+    >>> round(numbers["rate_grad"], 6)  # (1 - 0.45) / (1 - 0.45)
+    1.0
+    >>> round(numbers["rate_mean"], 6)  # 0.45 / (1 - 0.45**2)
+    0.564263
+    """
+
+    momentum_decay: float
+
+    def __init__(
+        self,
+        learning_rate: Rate = 2e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        momentum_decay: float = 4e-3,
+        weight_decay: float = 0.0,
+        l1_penalty: float = 0.0,
+        overrides: Overrides | None = None,
+    ) -> None:
+        Optimizer.__init__(
+            self,
+            learning_rate,
+            betas=betas,
+            eps=eps,
+            momentum_decay=momentum_decay,
+            weight_decay=weight_decay,
+            l1_penalty=l1_penalty,
+            overrides=overrides,
+        )
+
+    def numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
+        """See `Optimizer.numbers`."""
+        momentum = functools.partial(_momentum, settings["betas"][0], settings["momentum_decay"])
+        product = 1.0
+        for t in range(1, step + 1):
+            product *= momentum(t)
+            if product < 1e-20:  # 1 - product is 1 from here on
+                break
+        following = momentum(step + 1)
+        return super().numbers(settings, rate, step) | {
+            "rate_grad": rate * (1 - momentum(step)) / (1 - product),
+            "rate_mean": rate * following / (1 - product * following),
+        }
+
+    def step_parameter(
+        self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
+    ) -> Array:
+        """See `Optimizer.step_parameter`."""
+        mean, scale = _averages(grad, state, numbers)
+        change = numbers["rate_mean"] * mean
+        change += numbers["rate_grad"] * grad
+        change /= scale
+        parameter -= change
+        return parameter
+
+
+def _averages(
+    grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
+) -> tuple[Array, Array]:
+    """Update the averages; return that of the gradient, and the root of the other as a divisor."""
+    mean, mean_square = state["mean"], state["mean_square"]
+    mean *= numbers["beta1"]
+    mean += numbers["new1"] * grad
+    mean_square *= numbers["beta2"]
+    mean_square += numbers["new2"] * (grad * grad)
+    state.update(mean=mean, mean_square=mean_square)
+    scale = array_namespace(grad).sqrt(mean_square)
+    scale /= numbers["root"]
+    scale += numbers["eps"]
+    return mean, scale
+
+
+def _momentum(beta: float, decay: float, step: int) -> float:
+    return beta * (1 - 0.5 * math.pow(0.96, step * decay))

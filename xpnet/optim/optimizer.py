@@ -1,40 +1,66 @@
-"""What all optimizers share: state by parameter name, steps, rates and updates."""
+"""What all optimizers share: state by parameter name, steps, rates, penalties and updates."""
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any, Self
 
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.nn.module import Module
+from xpnet.optim.settings import (
+    Overrides,
+    Rate,
+    check_overrides,
+    check_setting,
+    hint,
+    rate_at,
+    unmatched,
+)
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like
 
-__all__ = ["Optimizer", "Rate"]
-
-Rate = float | Callable[[int], float]
+__all__ = ["Optimizer", "is_count", "tied_slots", "trainable"]
 
 
 class Optimizer(Stateful):
     """Base class of optimizers.
-
-    A subclass names the arrays it keeps for each parameter in `moments` and computes one update
-    in `step_parameter`.
 
     Parameters
     ----------
     learning_rate : float or callable
         A number, or a schedule: called with the number of updates made so far, from 0, it
         returns the rate of the next one.
+    weight_decay : float, optional
+        Coefficient of the L2 penalty ``weight_decay / 2 * parameter**2``, whose gradient is added
+        to the loss's; `AdamW` and `Lion` shrink the parameter by ``rate * weight_decay`` instead.
+    l1_penalty : float, optional
+        Coefficient of the penalty ``l1_penalty * abs(parameter)``, whose gradient, 0 at 0, is
+        added to the loss's.
+    overrides : dict from str to dict, optional
+        Settings for some of the parameters: for a pattern of dotted names as of `fnmatch` the
+        numbers that differ there, the learning rate included. All patterns that match apply in
+        their order, the last one wins.
+    **settings
+        The other settings of a subclass: numbers, which overrides may change, and booleans, which
+        hold for all parameters. They become attributes.
 
     Attributes
     ----------
     steps : int
         Updates made so far.
+    rate : float
+        The learning rate of the next update.
+    rate_factor : float
+        Multiplies every learning rate; 1.0 unless it is set, as by a callback that lowers the rate
+        on a plateau.
     state : dict
         For each parameter name, the arrays that are kept for it, by name; empty before the first
         update.
@@ -42,50 +68,132 @@ class Optimizer(Stateful):
     Raises
     ------
     TypeError
-        If a keyword is unknown; the message suggests the one that may be meant.
+        If a keyword or an overridden setting is unknown, the message suggesting the one that may
+        be meant, or a setting is no number.
     ValueError
-        If the learning rate is a negative number.
+        If a number is out of range.
+
+    Notes
+    -----
+    To write one's own, name the arrays that are kept for each parameter in `moments` (they start
+    at zero, unless `initial` says otherwise) and compute one update in `step_parameter`, from
+    arrays and Python floats. The floats come from `numbers`, by default the rate alone; what
+    depends on the step, as a bias correction, belongs there. Penalties, overrides, schedules,
+    tied and frozen parameters and checkpoints are the base class's business.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> from xpnet import nn, optim
+    >>> class Heavy(optim.Optimizer):
+    ...     moments = ("velocity",)
+    ...     def __init__(self, learning_rate, *, friction=0.5, **common):
+    ...         super().__init__(learning_rate, friction=friction, **common)
+    ...     def numbers(self, settings, rate, step):
+    ...         return {"rate": rate, "kept": 1 - settings["friction"]}
+    ...     def step_parameter(self, parameter, grad, state, numbers):
+    ...         state["velocity"] *= numbers["kept"]
+    ...         state["velocity"] += grad
+    ...         parameter -= numbers["rate"] * state["velocity"]
+    ...         return parameter
+    >>> class Point(nn.Module):
+    ...     def __init__(self):
+    ...         self.x, self.y = (nn.Parameter(xn.asarray(8.0)) for _ in "xy")
+    >>> point = Point()
+    >>> optimizer = Heavy(1.0, overrides={"y": {"friction": 1.0}})
+    >>> for _ in range(2):
+    ...     optimizer.update(point, {name: xn.asarray(1.0) for name in "xy"})
+    >>> float(point.x), float(point.y)
+    (5.5, 6.0)
     """
 
-    moments: tuple[str, ...] = ()
+    learning_rate: Rate
+    weight_decay: float
+    l1_penalty: float
+    decoupled = False  # whether weight decay bypasses the gradient
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuse unknown keywords with a suggestion."""
-        known = _settings(cls)
+        known = _arguments(cls)
         for name in kwargs:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                meant = "learning_rate" if name == "lr" else close[0] if close else None
-                hint = (
-                    f"did you mean {meant}?" if meant else f"expected some of: {', '.join(known)}"
-                )
-                raise TypeError(f"{cls.__name__}: unknown keyword {name!r}; {hint}")
+                raise TypeError(f"{cls.__name__}: unknown keyword {name!r}; {hint(name, known)}")
         return super().__new__(cls)
 
-    def __init__(self, learning_rate: Rate) -> None:
-        if not callable(learning_rate) and not learning_rate >= 0:
-            raise ValueError(
-                f"{type(self).__name__}: learning_rate must not be negative, got {learning_rate}"
-            )
-        self.learning_rate = learning_rate
-        self.steps = 0
+    def __init__(
+        self,
+        learning_rate: Rate,
+        *,
+        weight_decay: float = 0.0,
+        l1_penalty: float = 0.0,
+        overrides: Overrides | None = None,
+        **settings: Any,
+    ) -> None:
+        where = type(self).__name__
+        settings = {
+            "learning_rate": learning_rate,
+            **settings,
+            "weight_decay": weight_decay,
+            "l1_penalty": l1_penalty,
+        }
+        for name, value in settings.items():
+            setattr(self, name, check_setting(where, name, value))
+        self._tunable = tuple(name for name, x in settings.items() if not isinstance(x, bool))
+        self.overrides = check_overrides(where, overrides, self._tunable)
         self.state: dict[str, dict[str, Array]] = {}
+        self._rate_factor = 1.0
+        self._steps = 0
         self._updates: dict[str, int] = {}  # of each parameter: one may be unfrozen later
+        self._model: weakref.ref[Module] | None = None  # whose moments these are
 
-    def step_parameter(
-        self, parameter: Array, grad: Array, state: dict[str, Array], rate: float, step: int
-    ) -> Array:
-        """Return one parameter after one update, and leave its new moments in `state`.
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Names of the arrays that are kept for each parameter."""
+        return ()
 
-        Written with augmented assignment, so that arrays are updated in place by the libraries
-        whose arrays can be; `grad` must not be written to.
+    @property
+    def steps(self) -> int:
+        """Number of updates made so far."""
+        return self._steps
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next update."""
+        return self._rate(self.learning_rate)
+
+    @property
+    def rate_factor(self) -> float:
+        """What every learning rate is multiplied by."""
+        return self._rate_factor
+
+    @rate_factor.setter
+    def rate_factor(self, factor: float) -> None:
+        self._rate_factor = check_setting(type(self).__name__, "rate_factor", factor)
+
+    def initial(self, parameter: Array, settings: Mapping[str, Any]) -> dict[str, Array]:
+        """Return what is kept for one parameter before its first update: zeros.
 
         Parameters
         ----------
-        parameter, grad : array
-            Of one shape and dtype.
-        state : dict from str to array
-            The moments of this parameter.
+        parameter : array
+            The parameter.
+        settings : mapping
+            Its settings by name.
+
+        Returns
+        -------
+        dict from str to array
+            New arrays by the names in `moments`.
+        """
+        return {moment: array_namespace(parameter).zeros_like(parameter) for moment in self.moments}
+
+    def numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
+        """Return the numbers of one update of one parameter, computed by Python in float64.
+
+        Parameters
+        ----------
+        settings : mapping
+            The settings of this parameter by name.
         rate : float
             The learning rate of this update.
         step : int
@@ -93,10 +201,62 @@ class Optimizer(Stateful):
 
         Returns
         -------
+        dict from str to float
+            Which keys there are must not depend on `rate` and `step`.
+        """
+        return {"rate": rate}
+
+    def step_parameter(
+        self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
+    ) -> Array:
+        """Return one parameter after one update, and leave its new moments in `state`.
+
+        Written with augmented assignment, so that arrays are updated in place by the libraries
+        whose arrays can be; `grad` must not be written to. No branch depends on the values of
+        `numbers`.
+
+        Parameters
+        ----------
+        parameter, grad : array
+            Of one shape and dtype; the gradient has that of the penalties added.
+        state : dict from str to array
+            The moments of this parameter.
+        numbers : mapping from str to float
+            From the method of that name.
+
+        Returns
+        -------
         array
             `parameter` itself, or what takes its place.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no step_parameter")
+
+    def prepare(self, model: Module) -> None:
+        """Make the moments of all trainable parameters that have none; `update` does this first.
+
+        Parameters
+        ----------
+        model : Module
+            The one that will be updated.
+
+        Raises
+        ------
+        ValueError
+            If another model was updated before, or a pattern in `overrides` matches no parameter.
+        """
+        self._check_model("prepare", model)
+        self._model = weakref.ref(model)
+        parameters = {name: tied[0].array for name, tied in trainable(model).items()}
+        kept = set(self.moments)
+        new = [
+            name
+            for name in parameters
+            if name not in self.state or not self.state[name].keys() >= kept
+        ]
+        for name, settings in self._settings(new):
+            first = self.initial(parameters[name], settings)
+            self.state[name] = first | self.state.get(name, {})
+            self._updates.setdefault(name, 0)
 
     def update(self, model: Module, grads: Mapping[str, Array]) -> None:
         """Update the trainable parameters of a model.
@@ -112,37 +272,95 @@ class Optimizer(Stateful):
         Raises
         ------
         ValueError
-            If names are missing or unknown, or shapes or dtypes differ; nothing is changed then.
+            If names are missing or unknown, shapes or dtypes differ, the model is not the one
+            that was updated before, a pattern in `overrides` matches no parameter, or a schedule
+            returns what is no rate; nothing is changed then.
         """
-        slots = {
-            name: tied
-            for name, tied in _tied_slots(model).items()
-            if all(slot.role == PARAMETER for slot in tied)
-        }
-        expected = {name: tied[0].array for name, tied in slots.items()}
+        self.check(model, grads)
+        slots = trainable(model)
+        numbers = self.host_numbers(slots)
+        self.prepare(model)
+        for name, tied in slots.items():
+            updated = self._step(tied[0].array, grads[name], self.state[name], numbers[name])
+            for slot in tied:
+                slot.put(updated)
+            self._updates[name] += 1
+        self._steps += 1
+
+    def check(self, model: Module, grads: Mapping[str, Array]) -> None:
+        """Raise what `update` would raise, and change nothing.
+
+        Parameters
+        ----------
+        model, grads
+            See `update`.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit each other, or not this optimizer.
+        """
+        self._check_model("update", model)
+        expected = {name: tied[0].array for name, tied in trainable(model).items()}
         problems = mismatches(expected, grads, fits=_same_dtype)
-        problems += "".join(
-            f"\n  {name}: the optimizer has the moments of another model"
-            for name, parameter in expected.items()
-            for moment in self.state.get(name, {}).values()
-            if tuple(moment.shape) != tuple(parameter.shape)
-        )
+        for name, parameter in expected.items():
+            for moment, array in self.state.get(name, {}).items():
+                if tuple(array.shape) != tuple(parameter.shape):
+                    problems += (
+                        f"\n  {name}: its {moment} has shape {tuple(array.shape)}; a parameter "
+                        "that was replaced needs a new optimizer"
+                    )
         if problems:
             raise ValueError(
                 f"{type(self).__name__}.update: the gradients do not fit the trainable parameters "
                 f"of the model:{problems}"
             )
-        schedule = self.learning_rate
-        rate = float(schedule(self.steps) if callable(schedule) else schedule)
-        for name, parameter in expected.items():
-            if name not in self.state:
-                zeros = array_namespace(parameter).zeros_like
-                self.state[name] = {moment: zeros(parameter) for moment in self.moments}
-            step = self._updates[name] = self._updates.get(name, 0) + 1
-            updated = self.step_parameter(parameter, grads[name], self.state[name], rate, step)
-            for slot in slots[name]:
-                slot.put(updated)
-        self.steps += 1
+
+    def host_numbers(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Return all numbers of the next update that are computed by Python.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Of the parameters.
+
+        Returns
+        -------
+        dict from str to dict
+            For each parameter its `numbers` and those of its penalties, by name.
+        """
+        found = {}
+        rates: dict[int, float] = {}  # a schedule is called once an update
+        for name, settings in self._settings(names):
+            schedule = settings["learning_rate"]
+            if id(schedule) not in rates:
+                rates[id(schedule)] = self._rate(schedule)
+            rate = rates[id(schedule)]
+            decay, l1_penalty = settings["weight_decay"], settings["l1_penalty"]
+            own = dict(self.numbers(settings, rate, self._updates.get(name, 0) + 1))
+            if l1_penalty:
+                own["l1_penalty"] = l1_penalty
+            if decay and self.decoupled:
+                own["shrink"] = 1 - rate * decay
+            elif decay:
+                own["weight_decay"] = decay
+            found[name] = own
+        return found
+
+    def averaged(self, model: Module) -> AbstractContextManager[None]:
+        """Return a context in which the model has its averaged weights, if there are any.
+
+        Parameters
+        ----------
+        model : Module
+            The one that is updated.
+
+        Returns
+        -------
+        context manager
+            Changes nothing, unless this is or wraps an `Average`.
+        """
+        return contextlib.nullcontext()
 
     def slots(self, prefix: str = "") -> Iterator[Slot]:
         """See `xpnet.state.Stateful.slots`."""
@@ -157,11 +375,16 @@ class Optimizer(Stateful):
         Returns
         -------
         dict
-            ``"steps"``, the number of updates; ``"updates"``, that of each parameter; and the
-            moments by dotted name. Settings such as the learning rate are not part of it.
+            Arrays by dotted name, and what is no array and JSON can hold: ``"steps"``, the number
+            of updates; ``"updates"``, that of each parameter; ``"rate_factor"``. Settings such as
+            the learning rate are not part of it.
         """
-        counts = {"steps": self.steps, "updates": dict(self._updates)}
-        return counts | {slot.name: copy(slot.array) for slot in self.slots()}
+        numbers = {
+            "steps": self._steps,
+            "updates": dict(self._updates),
+            "rate_factor": self._rate_factor,
+        }
+        return numbers | {slot.name: copy(slot.array) for slot in self.slots()}
 
     def load_state_dict(self, state: Mapping[str, Any], model: Module) -> None:
         """Continue where another optimizer of the same class was when it gave `state`.
@@ -169,7 +392,7 @@ class Optimizer(Stateful):
         Parameters
         ----------
         state : mapping
-            From `state_dict`; arrays of any library.
+            From `state_dict`; arrays of any library. Without ``"rate_factor"`` that is 1.
         model : Module
             Whose parameters the moments belong to; they take on its library, devices and dtypes.
 
@@ -181,11 +404,14 @@ class Optimizer(Stateful):
         """
         arrays = dict(state)
         steps, updates = arrays.pop("steps", None), arrays.pop("updates", None)
-        problems = "" if _is_count(steps) else f"\n  steps: expected a number, got {steps!r}"
-        if not isinstance(updates, dict) or not all(map(_is_count, updates.values())):
+        factor = arrays.pop("rate_factor", 1.0)
+        problems = "" if is_count(steps) else f"\n  steps: expected a number, got {steps!r}"
+        if not isinstance(updates, dict) or not all(map(is_count, updates.values())):
             problems += f"\n  updates: expected a number for each parameter, got {updates!r}"
             updates = {}
-        parameters = {name: tied[0].array for name, tied in _tied_slots(model).items()}
+        if not isinstance(factor, (int, float)) or not 0 <= factor < float("inf"):
+            problems += f"\n  rate_factor: expected a number, not negative, got {factor!r}"
+        parameters = {name: tied[0].array for name, tied in tied_slots(model).items()}
         problems += "".join(f"\n  unknown: {name}" for name in updates if name not in parameters)
         expected = {
             f"{name}.{moment}": parameters[name]
@@ -205,20 +431,82 @@ class Optimizer(Stateful):
             }
             for name in updates
         }
-        self.steps = steps
+        self._steps = steps
         self._updates = dict(updates)
+        self._rate_factor = float(factor)
+        self._model = weakref.ref(model)
+
+    def uses(self, setting: str) -> bool:
+        """Tell whether a setting is other than zero for some parameter.
+
+        Parameters
+        ----------
+        setting : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            As the settings and overrides are now.
+        """
+        changed = any(changes.get(setting) for changes in self.overrides.values())
+        return bool(getattr(self, setting)) or changed
+
+    def _rate(self, rate: Rate) -> float:
+        return rate_at(type(self).__name__, rate, self._steps) * self._rate_factor
+
+    def _settings(self, names: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the name of each parameter and the settings that hold for it."""
+        general = {name: getattr(self, name) for name in self._tunable}
+        for name in names:
+            own = dict(general)
+            for pattern, changes in self.overrides.items():
+                if fnmatchcase(name, pattern):
+                    own |= changes
+            yield name, MappingProxyType(own)
+
+    def _step(
+        self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
+    ) -> Array:
+        """Return one parameter after one update, penalties included."""
+        if "l1_penalty" in numbers:
+            grad = grad + numbers["l1_penalty"] * array_namespace(parameter).sign(parameter)
+        if "weight_decay" in numbers:
+            grad = grad + numbers["weight_decay"] * parameter
+        if "shrink" in numbers:
+            parameter *= numbers["shrink"]
+        return self.step_parameter(parameter, grad, state, numbers)
+
+    def _check_model(self, method: str, model: Module) -> None:
+        where = f"{type(self).__name__}.{method}"
+        if self._model is not None and self._model() is not model:
+            raise ValueError(
+                f"{where}: expected the model that was updated before, got another one, with "
+                "whose gradients the moments would be mixed; make a second optimizer, or go on "
+                "with optimizer.load_state_dict(optimizer.state_dict(), model)"
+            )
+        if not self.overrides:
+            return
+        names = tied_slots(model)
+        unknown = unmatched(self.overrides, names)
+        if unknown:
+            raise ValueError(
+                f"{where}: overrides: no parameter matches {', '.join(map(repr, unknown))}; "
+                f"the model has {', '.join(names) or 'none'}"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy goes with the next model that it meets, which may be a copy as well.
+        return vars(self) | {"_model": None}
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in _settings(type(self)))
-        return f"{type(self).__name__}({settings})"
+        settings = {name: getattr(self, name) for name in _arguments(type(self))}
+        if not settings.get("overrides", True):
+            del settings["overrides"]
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
 
 
-def _settings(cls: type[Optimizer]) -> list[str]:
-    """Return the names of the arguments of an optimizer's constructor."""
-    return list(inspect.signature(cls.__init__).parameters)[1:]
-
-
-def _tied_slots(model: Module) -> dict[str, list[Slot]]:
+def tied_slots(model: Module) -> dict[str, list[Slot]]:
     """Return the slots of each parameter, tied ones together, under the first name."""
     tied: dict[int, list[Slot]] = {}
     for slot in model.slots():
@@ -227,8 +515,34 @@ def _tied_slots(model: Module) -> dict[str, list[Slot]]:
     return {group[0].name: group for group in tied.values()}
 
 
-def _is_count(number: Any) -> bool:
+def trainable(model: Module) -> dict[str, list[Slot]]:
+    """Return `tied_slots` of those parameters that are frozen nowhere."""
+    return {
+        name: tied
+        for name, tied in tied_slots(model).items()
+        if all(slot.role == PARAMETER for slot in tied)
+    }
+
+
+def is_count(number: Any) -> bool:
+    """Tell whether this is an integer from 0."""
     return isinstance(number, int) and number >= 0
+
+
+def _arguments(cls: type) -> list[str]:
+    """Return the names of the keywords that a constructor takes, its base's if it passes them."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+        names |= dict.fromkeys(p.name for p in parameters if p.kind not in _VARIADIC)
+        if base is Optimizer or all(p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _same_dtype(array: Array, like: Array) -> bool:

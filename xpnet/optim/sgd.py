@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from xpnet._typing import Array
-from xpnet.optim.optimizer import Optimizer, Rate
+from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.settings import Overrides, Rate
 
 __all__ = ["SGD"]
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum and weight decay if asked for.
+    """Stochastic gradient descent, with momentum and penalties if asked for.
 
     Parameters
     ----------
@@ -19,13 +23,13 @@ class SGD(Optimizer):
         In [0, 1); the share of the last direction that is kept.
     nesterov : bool, optional
         Whether to look ahead along the new direction; needs momentum.
-    weight_decay : float, optional
-        Coefficient of the L2 penalty ``weight_decay / 2 * parameter**2``.
+    weight_decay, l1_penalty, overrides
+        See `Optimizer`.
 
     Raises
     ------
     TypeError
-        If a keyword is unknown.
+        If a keyword is unknown, or a setting is no number.
     ValueError
         If a number is out of range, or `nesterov` is asked for without momentum.
 
@@ -33,7 +37,7 @@ class SGD(Optimizer):
     -----
     With the gradient g, the parameter p, the direction v and the rate r::
 
-        g = g + weight_decay * p
+        g = g + weight_decay * p + l1_penalty * sign(p)
         v = momentum * v + g                 (v = 0 at first)
         p = p - r * v                        (nesterov: p - r * (g + momentum * v))
 
@@ -48,8 +52,11 @@ class SGD(Optimizer):
     --------
     >>> import xpnet as xn
     >>> xn.optim.SGD(0.1, momentum=0.9)
-    SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0, l1_penalty=0.0)
     """
+
+    momentum: float
+    nesterov: bool
 
     def __init__(
         self,
@@ -58,30 +65,38 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
+        l1_penalty: float = 0.0,
+        overrides: Overrides | None = None,
     ) -> None:
-        super().__init__(learning_rate)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"SGD: momentum must be in [0, 1), got {momentum}")
-        if nesterov and momentum == 0:
+        super().__init__(
+            learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            l1_penalty=l1_penalty,
+            overrides=overrides,
+        )
+        if nesterov and not self.uses("momentum"):
             raise ValueError("SGD: nesterov=True needs a momentum, such as momentum=0.9")
-        if not weight_decay >= 0:
-            raise ValueError(f"SGD: weight_decay must not be negative, got {weight_decay}")
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.weight_decay = weight_decay
-        self.moments = ("velocity",) if momentum else ()
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """See `Optimizer.moments`."""
+        return ("velocity",) if self.uses("momentum") else ()
+
+    def numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
+        """See `Optimizer.numbers`."""
+        return {"rate": rate, "momentum": settings["momentum"]}
 
     def step_parameter(
-        self, parameter: Array, grad: Array, state: dict[str, Array], rate: float, step: int
+        self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:
         """See `Optimizer.step_parameter`."""
-        if self.weight_decay:
-            grad = grad + self.weight_decay * parameter
-        if self.momentum:
+        if "velocity" in state:
             velocity = state["velocity"]
-            velocity *= self.momentum
+            velocity *= numbers["momentum"]
             velocity += grad
             state["velocity"] = velocity
-            grad = grad + self.momentum * velocity if self.nesterov else velocity
-        parameter -= rate * grad
+            grad = grad + numbers["momentum"] * velocity if self.nesterov else velocity
+        parameter -= numbers["rate"] * grad
         return parameter

@@ -1,0 +1,83 @@
+"""The settings of optimizers: their ranges, and which of them hold for which parameter."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
+from numbers import Real
+from typing import Any
+
+__all__ = ["Overrides", "Rate", "check_overrides", "check_setting", "hint", "rate_at", "unmatched"]
+
+Rate = float | Callable[[int], float]
+Overrides = Mapping[str, Mapping[str, Any]]
+
+# Shares of an old value that is kept: at 1 nothing new would ever be seen.
+_SHARES = ("momentum", "alpha", "rho", "decay")
+
+
+def check_setting(where: str, name: str, value: Any) -> Any:
+    """Return a setting as Python has it, whose numbers promote no dtype, if it is in its range."""
+    if isinstance(value, bool) or (name == "learning_rate" and callable(value)):
+        return value
+    if name == "betas":
+        betas = value if isinstance(value, (tuple, list)) else ()
+        numbers = tuple(float(beta) for beta in betas if isinstance(beta, Real))
+        if len(betas) != 2 or [0 <= number < 1 for number in numbers] != [True, True]:
+            raise ValueError(f"{where}: betas must be two numbers in [0, 1), got {value}")
+        return numbers
+    if not isinstance(value, Real):
+        kind = "a number or a schedule" if name == "learning_rate" else "a number"
+        raise TypeError(f"{where}: {name} must be {kind}, got {type(value).__name__}")
+    number = float(value)
+    if name in _SHARES and not 0 <= number < 1:
+        raise ValueError(f"{where}: {name} must be in [0, 1), got {value}")
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{where}: {name} must be finite and not negative, got {value}")
+    return number
+
+
+def check_overrides(
+    where: str, overrides: Overrides | None, known: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Return a copy of the overrides, if each is of a known setting and in its range."""
+    checked: dict[str, dict[str, Any]] = {}
+    for pattern, changes in (overrides or {}).items():
+        here = f"{where}: overrides[{pattern!r}]"
+        if not isinstance(changes, Mapping):
+            raise TypeError(
+                f"{here} must be a dict from settings to values, got {type(changes).__name__}"
+            )
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"{here}: unknown setting {name!r}; {hint(name, known)}")
+        checked[pattern] = {name: check_setting(here, name, x) for name, x in changes.items()}
+    return checked
+
+
+def unmatched(overrides: Overrides, names: Collection[str]) -> list[str]:
+    """Return the patterns that match none of these names."""
+    return [
+        pattern for pattern in overrides if not any(fnmatchcase(name, pattern) for name in names)
+    ]
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """Return what may be meant by an unknown name."""
+    close = difflib.get_close_matches(name, known, n=1)
+    if name == "lr" and "learning_rate" in known:
+        close = ["learning_rate"]
+    return f"did you mean {close[0]}?" if close else f"expected some of: {', '.join(known)}"
+
+
+def rate_at(where: str, rate: Rate, step: int) -> float:
+    """Return the rate of the update that `step` others came before."""
+    found = float(rate(step) if callable(rate) else rate)
+    if not 0 <= found < math.inf:
+        raise ValueError(
+            f"{where}: expected a learning rate that is finite and not negative, got {found} "
+            f"from {rate!r} after {step} updates"
+        )
+    return found
