@@ -52,7 +52,10 @@ MODULES = [
 FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 
 # Where users find things; the last ones are not shown by example, nor are base classes.
-EXEMPLARY = ["xpnet", "xpnet.nn", "xpnet.losses", "xpnet.optim", "xpnet.metrics", "xpnet.special"]
+EXEMPLARY = [
+    *("xpnet", "xpnet.nn", "xpnet.losses", "xpnet.optim", "xpnet.optim.schedules"),
+    *("xpnet.metrics", "xpnet.special"),
+]
 PUBLIC = [
     *EXEMPLARY,
     *("xpnet.autodiff", "xpnet.checkpoint", "xpnet.data", "xpnet.nn.init", "xpnet.random"),
@@ -194,7 +197,8 @@ def test_docstring_has_an_example(found: Any) -> None:
 @pytest.mark.parametrize("found", params(objects(PUBLIC)))
 def test_docstring_names_what_is_raised(found: Any) -> None:
     """What a function, or a constructor, raises by itself is in its docstring."""
-    function = vars(found).get("__init__") if isinstance(found, type) else inspect.unwrap(found)
+    methods = vars(found) if isinstance(found, type) else {"__init__": inspect.unwrap(found)}
+    function = methods.get("__post_init__", methods.get("__init__"))  # that of a dataclass first
     source = inspect.getsource(function) if hasattr(function, "__code__") else ""
     raised = {
         node.exc.func.id
