@@ -14,7 +14,17 @@ import pytest
 import xpnet as xn
 from xpnet import nn
 from xpnet.namespace import is_array
-from xpnet.optim import SGD, Adam, AdamW, Optimizer
+from xpnet.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RMSprop,
+)
 
 RNG = np.random.default_rng(1)
 START = {"w": RNG.normal(size=(3, 2)), "b": RNG.normal(size=2), "scale": np.asarray(0.5)}
@@ -45,12 +55,47 @@ CASES = {
     "Adam all": (Adam, schedule, {"betas": (0.5, 0.8), "eps": 0.1, "weight_decay": 0.01}),
     "AdamW": (AdamW, 1e-3, {}),
     "AdamW all": (AdamW, schedule, {"betas": (0.5, 0.8), "eps": 0.1, "weight_decay": 0.5}),
+    "Adagrad": (Adagrad, 1e-2, {}),
+    "Adagrad all": (
+        Adagrad,
+        schedule,
+        {"lr_decay": 0.1, "initial_accumulator_value": 0.5, "eps": 0.1, "weight_decay": 0.1},
+    ),
+    "RMSprop": (RMSprop, 1e-2, {}),
+    "RMSprop centered": (RMSprop, 1e-2, {"centered": True, "alpha": 0.8}),
+    "RMSprop momentum": (RMSprop, 1e-2, {"momentum": 0.9, "weight_decay": 0.1}),
+    "RMSprop all": (
+        RMSprop,
+        schedule,
+        {"alpha": 0.5, "eps": 0.1, "momentum": 0.5, "centered": True, "weight_decay": 0.1},
+    ),
+    "Adadelta": (Adadelta, 1.0, {}),
+    "Adadelta all": (Adadelta, schedule, {"rho": 0.5, "eps": 0.1, "weight_decay": 0.1}),
+    "NAdam": (NAdam, 2e-3, {}),
+    "NAdam all": (
+        NAdam,
+        schedule,
+        {"betas": (0.5, 0.8), "eps": 0.1, "momentum_decay": 0.5, "weight_decay": 0.1},
+    ),
+    "Lion": (Lion, 1e-4, {}),
+    "Lion all": (Lion, schedule, {"betas": (0.5, 0.8), "weight_decay": 0.5}),
+    **{
+        f"{cls.__name__} l1": (cls, 0.1, {"l1_penalty": 0.2, "weight_decay": 0.1})
+        for cls in (SGD, Adagrad, RMSprop, Adadelta, Adam, AdamW, NAdam, Lion)
+    },
 }
 every_case = pytest.mark.parametrize("case", CASES)
-WITH_MOMENTS = ["SGD momentum", "Adam", "AdamW"]
+WITH_MOMENTS = [
+    *("SGD momentum", "Adam", "AdamW"),
+    *("Adagrad", "RMSprop centered", "Adadelta", "NAdam"),
+]
 # Between them they take every branch.
 distinct_cases = pytest.mark.parametrize(
-    "case", ["SGD", "SGD decay", "SGD momentum", "SGD all", "Adam all", "AdamW all"]
+    "case",
+    [
+        *("SGD", "SGD decay", "SGD momentum", "SGD all", "SGD l1", "Adam all", "AdamW all"),
+        *("Adagrad all", "RMSprop", "RMSprop all", "Adadelta all", "NAdam all", "Lion all"),
+    ],
 )
 
 
@@ -100,21 +145,56 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
             assert found[name] == value, name
 
 
+def lion_trace(
+    rate: Any, betas: Any = (0.9, 0.99), weight_decay: float = 0.0, l1_penalty: float = 0.0
+) -> list[dict[str, np.ndarray]]:
+    """Return what program 1 of the paper gives; PyTorch has no Lion."""
+    p, m = dict(START), {name: 0 * x for name, x in START.items()}
+    trace = []
+    for step, grads in enumerate(GRADS):
+        r = rate(step) if callable(rate) else rate
+        for name in p:
+            g = grads[name] + l1_penalty * np.sign(p[name])
+            update = np.sign(betas[0] * m[name] + (1 - betas[0]) * g)
+            p[name] = p[name] - r * (update + weight_decay * p[name])
+            m[name] = betas[1] * m[name] + (1 - betas[1]) * g
+        trace.append(dict(p))
+    return trace
+
+
 @functools.cache
 def torch_trace(case: str) -> list[dict[str, np.ndarray]]:
     """Return PyTorch's parameters after each step."""
     torch = pytest.importorskip("torch")
     cls, rate, options = CASES[case]
+    options = dict(options)
+    l1_penalty = options.pop("l1_penalty", 0.0)
+    if cls is Lion:
+        return lion_trace(rate, l1_penalty=l1_penalty, **options)
     tensors = {name: torch.tensor(x, requires_grad=True) for name, x in START.items()}
     optimizer = getattr(torch.optim, cls.__name__)(tensors.values(), lr=0.0, **options)
     trace = []
     for step, grads in enumerate(GRADS):
         for name, tensor in tensors.items():
-            tensor.grad = torch.tensor(grads[name])
+            tensor.grad = torch.tensor(grads[name]) + l1_penalty * tensor.detach().sign()
         optimizer.param_groups[0]["lr"] = rate(step) if callable(rate) else rate
         optimizer.step()
         trace.append({name: x.detach().numpy().copy() for name, x in tensors.items()})
     return trace
+
+
+@pytest.fixture(autouse=True)
+def _float64_in_torch():
+    """Let PyTorch compute its running products in float64, too."""
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 @every_case
@@ -140,7 +220,7 @@ def test_float32_stays_float32(lib, case):
         lib.close(x, expected[name], 1e-4)
 
 
-@pytest.mark.parametrize("cls", [Adam, AdamW])
+@pytest.mark.parametrize("cls", [Adagrad, RMSprop, Adadelta, Adam, AdamW, NAdam])
 def test_defaults_are_those_of_torch(lib, cls):
     torch = pytest.importorskip("torch")
     tensor = torch.tensor(START["w"], requires_grad=True)
@@ -334,6 +414,61 @@ def test_a_loaded_state_continues_bit_for_bit(lib, case):
     assert again.steps == 3
     run(lib, again, other, GRADS[3:6])
     assert_same(snapshot(other, again), snapshot(model, optimizer))
+
+
+@pytest.mark.parametrize("case", ["SGD all", "Adagrad all", "RMSprop all", "NAdam all", "Lion all"])
+@pytest.mark.parametrize("steps", range(0, 20, 3))
+def test_a_run_can_be_continued_at_every_step(case, steps):
+    host = {name: x.copy() for name, x in START.items()}
+    model, optimizer = Parameters(**host), make_optimizer(case)
+    for grads in GRADS[:steps]:
+        optimizer.update(model, grads)
+    other, again = Parameters(**host), make_optimizer(case)
+    other.load_state_dict(model.state_dict())
+    again.load_state_dict(optimizer.state_dict(), other)
+    for grads in GRADS[steps:]:
+        again.update(other, grads)
+    for name, expected in torch_trace(case)[-1].items():
+        np.testing.assert_allclose(getattr(other, name), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_lion_equals_that_of_optax():
+    optax, jax = pytest.importorskip("optax"), pytest.importorskip("jax")
+    theirs = optax.lion(0.1, b1=0.5, b2=0.8, weight_decay=0.5)
+    x = jax.numpy.asarray(START["w"])
+    state = theirs.init(x)
+    model, ours = Parameters(w=START["w"]), Lion(0.1, betas=(0.5, 0.8), weight_decay=0.5)
+    for grads in GRADS:
+        change, state = theirs.update(jax.numpy.asarray(grads["w"]), state, x)
+        x = x + change
+        ours.update(model, {"w": grads["w"]})
+        np.testing.assert_allclose(model.w, x, rtol=1e-12, atol=1e-12)
+
+
+def test_the_momenta_of_nadam_are_those_of_a_plain_product():
+    numbers = NAdam(1.0, betas=(0.9, 0.99), momentum_decay=0.5)
+    u = [0.9 * (1 - 0.5 * 0.96 ** (0.5 * t)) for t in range(2002)]
+    settings = {"betas": (0.9, 0.99), "momentum_decay": 0.5, "eps": 0.0}
+    for step in (1, 2, 10, 100, 500, 2000):
+        found = numbers.numbers(settings, 1.0, step)
+        product = math.prod(u[1 : step + 1])
+        assert found["rate_grad"] == pytest.approx((1 - u[step]) / (1 - product), rel=1e-15)
+        expected = u[step + 1] / (1 - product * u[step + 1])
+        assert found["rate_mean"] == pytest.approx(expected, rel=1e-15)
+
+
+def test_a_variance_that_rounding_makes_negative_is_zero(lib):
+    # The mean square of these gradients is below the square of their mean, by rounding.
+    model = Parameters(w=lib.asarray([0.0], "float32"))
+    optimizer = RMSprop(1e-9, alpha=0.5, eps=1.0, centered=True)
+    negative = 0
+    for _ in range(100):
+        optimizer.update(model, {"w": lib.asarray([0.7], "float32")})
+        state = {name: float(lib.to_host(x)[0]) for name, x in optimizer.state["w"].items()}
+        single = {name: np.float32(x) for name, x in state.items()}
+        negative += single["mean_square"] - single["mean"] * single["mean"] < 0
+    assert negative > 0
+    assert np.isfinite(lib.to_host(model.w)[0])
 
 
 @distinct_cases

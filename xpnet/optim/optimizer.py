@@ -477,6 +477,11 @@ class Optimizer(Stateful):
             parameter *= numbers["shrink"]
         return self.step_parameter(parameter, grad, state, numbers)
 
+    def _updated(self, state: Mapping[str, Any]) -> Iterable[str]:
+        """Return the names of the parameters of which a state is."""
+        updates = state.get("updates")
+        return updates if isinstance(updates, dict) else ()
+
     def _check_model(self, method: str, model: Module) -> None:
         where = f"{type(self).__name__}.{method}"
         if self._model is not None and self._model() is not model:

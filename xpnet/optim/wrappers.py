@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -110,7 +110,8 @@ class Wrapper(Optimizer):
         own = {name: x for name, x in state.items() if not name.startswith("optimizer.")}
         given = _below(f"{self.kept}.", own) if self.kept else {}
         parameters = {name: tied[0].array for name, tied in tied_slots(model).items()}
-        expected = {f"{self.kept}.{name}": x for name, x in parameters.items() if name in given}
+        names = {*given, *self._updated(state)} if self.kept else set()
+        expected = {f"{self.kept}.{name}": x for name, x in parameters.items() if name in names}
         problems = mismatches(expected, own)
         if problems:
             raise ValueError(
@@ -119,6 +120,12 @@ class Wrapper(Optimizer):
         arrays = {name: copy_like(array, parameters[name]) for name, array in given.items()}
         self.optimizer.load_state_dict(inner, model)
         self.arrays = arrays
+
+    def _updated(self, state: Mapping[str, Any]) -> Iterable[str]:
+        return self.optimizer._updated(_below("optimizer.", state))
+
+    def _check_model(self, method: str, model: Module) -> None:
+        self.optimizer._check_model(method, model)
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self).copy()
@@ -361,7 +368,13 @@ class Average(Wrapper):
         ------
         None
             Whatever happens inside, the weights come back.
+
+        Raises
+        ------
+        ValueError
+            If another model was updated before.
         """
+        self._check_model("averaged", model)
         slots = [(slot, name) for name, tied in tied_slots(model).items() for slot in tied]
         weights = [slot.array for slot, _ in slots]
         try:
