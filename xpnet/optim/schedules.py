@@ -439,7 +439,7 @@ def _wave(start: float, end: float, share: float) -> float:
 
 
 def _line(start: float, end: float, share: float) -> float:
-    return start + (end - start) * share
+    return start * (1 - share) + end * share
 
 
 def _check_rates(schedule: object, **numbers: float) -> None:
