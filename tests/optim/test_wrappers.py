@@ -278,6 +278,7 @@ def test_rate_and_factor_are_those_of_the_inner_one(kind):
         inner = inner.optimizer
     assert inner.rate_factor == 0.25
     assert optimizer.rate == inner.rate == 0.025
+    assert optimizer.host_numbers(["w"]) == inner.host_numbers(["w"])
     assert optimizer.steps == 0
     assert isinstance(optimizer, Optimizer)
 

@@ -245,18 +245,7 @@ class Optimizer(Stateful):
             If another model was updated before, or a pattern in `overrides` matches no parameter.
         """
         self._check_model("prepare", model)
-        self._model = weakref.ref(model)
-        parameters = {name: tied[0].array for name, tied in trainable(model).items()}
-        kept = set(self.moments)
-        new = [
-            name
-            for name in parameters
-            if name not in self.state or not self.state[name].keys() >= kept
-        ]
-        for name, settings in self._settings(new):
-            first = self.initial(parameters[name], settings)
-            self.state[name] = first | self.state.get(name, {})
-            self._updates.setdefault(name, 0)
+        self._prepare(model, trainable(model))
 
     def update(self, model: Module, grads: Mapping[str, Array]) -> None:
         """Update the trainable parameters of a model.
@@ -276,10 +265,10 @@ class Optimizer(Stateful):
             that was updated before, a pattern in `overrides` matches no parameter, or a schedule
             returns what is no rate; nothing is changed then.
         """
-        self.check(model, grads)
         slots = trainable(model)
+        self._check(model, slots, grads)
         numbers = self.host_numbers(slots)
-        self.prepare(model)
+        self._prepare(model, slots)
         for name, tied in slots.items():
             updated = self._step(tied[0].array, grads[name], self.state[name], numbers[name])
             for slot in tied:
@@ -300,21 +289,7 @@ class Optimizer(Stateful):
         ValueError
             If they do not fit each other, or not this optimizer.
         """
-        self._check_model("update", model)
-        expected = {name: tied[0].array for name, tied in trainable(model).items()}
-        problems = mismatches(expected, grads, fits=_same_dtype)
-        for name, parameter in expected.items():
-            for moment, array in self.state.get(name, {}).items():
-                if tuple(array.shape) != tuple(parameter.shape):
-                    problems += (
-                        f"\n  {name}: its {moment} has shape {tuple(array.shape)}; a parameter "
-                        "that was replaced needs a new optimizer"
-                    )
-        if problems:
-            raise ValueError(
-                f"{type(self).__name__}.update: the gradients do not fit the trainable parameters "
-                f"of the model:{problems}"
-            )
+        self._check(model, trainable(model), grads)
 
     def host_numbers(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
         """Return all numbers of the next update that are computed by Python.
@@ -476,6 +451,38 @@ class Optimizer(Stateful):
         if "shrink" in numbers:
             parameter *= numbers["shrink"]
         return self.step_parameter(parameter, grad, state, numbers)
+
+    def _check(
+        self, model: Module, slots: Mapping[str, list[Slot]], grads: Mapping[str, Array]
+    ) -> None:
+        """See `check`; with the slots of the trainable parameters, which take time to find."""
+        self._check_model("update", model)
+        expected = {name: tied[0].array for name, tied in slots.items()}
+        problems = mismatches(expected, grads, fits=_same_dtype)
+        for name, parameter in expected.items():
+            for moment, array in self.state.get(name, {}).items():
+                if array.shape != parameter.shape:
+                    problems += (
+                        f"\n  {name}: its {moment} has shape {tuple(array.shape)}; a parameter "
+                        "that was replaced needs a new optimizer"
+                    )
+        if problems:
+            raise ValueError(
+                f"{type(self).__name__}.update: the gradients do not fit the trainable parameters "
+                f"of the model:{problems}"
+            )
+
+    def _prepare(self, model: Module, slots: Mapping[str, list[Slot]]) -> None:
+        """See `prepare`; without its checks."""
+        self._model = weakref.ref(model)
+        kept = set(self.moments)
+        new = [
+            name for name in slots if name not in self.state or not self.state[name].keys() >= kept
+        ]
+        for name, settings in self._settings(new):
+            first = self.initial(slots[name][0].array, settings)
+            self.state[name] = first | self.state.get(name, {})
+            self._updates.setdefault(name, 0)
 
     def _updated(self, state: Mapping[str, Any]) -> Iterable[str]:
         """Return the names of the parameters of which a state is."""

@@ -81,6 +81,10 @@ class Wrapper(Optimizer):
         """See `Optimizer.check`."""
         self.optimizer.check(model, grads)
 
+    def host_numbers(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
+        """See `Optimizer.host_numbers`."""
+        return self.optimizer.host_numbers(names)
+
     def averaged(self, model: Module) -> AbstractContextManager[None]:
         """See `Optimizer.averaged`."""
         return self.optimizer.averaged(model)
