@@ -28,8 +28,11 @@ LIBRARIES = {
     *("array_api_compat", "array_api_strict", "cupy", "cupyx", "jax", "jaxlib", "numpy", "torch"),
     "xpnet_backends",
 }
-# Files and checkpoints: there NumPy is the format of host memory.
-HOST_MEMORY = {"checkpoint.py", "data/datasets.py", "data/idx.py"}
+# Files, checkpoints and pictures: there NumPy is the format of host memory.
+HOST_MEMORY = {
+    *("checkpoint.py", "data/datasets.py", "data/idx.py"),
+    *("plots/boundary.py", "plots/confusion.py", "plots/figure.py"),
+}
 MATHEMATICS = [
     "autodiff",
     "losses",
@@ -54,7 +57,7 @@ FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 # Where users find things; the last ones are not shown by example, nor are base classes.
 EXEMPLARY = [
     *("xpnet", "xpnet.nn", "xpnet.losses", "xpnet.optim", "xpnet.optim.schedules"),
-    *("xpnet.metrics", "xpnet.special"),
+    *("xpnet.metrics", "xpnet.special", "xpnet.plots"),
 ]
 PUBLIC = [
     *EXEMPLARY,

@@ -30,7 +30,7 @@ from xpnet.random import Generator, seed
 from xpnet.transfer import asarray, to_host
 
 if TYPE_CHECKING:
-    from xpnet import checkpoint, data
+    from xpnet import checkpoint, data, plots
 
 __version__ = "0.1.0"
 
@@ -61,6 +61,7 @@ __all__ = [
     "metrics",
     "nn",
     "optim",
+    "plots",
     "random",
     "seed",
     "special",
@@ -78,6 +79,6 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Import what works on files in host memory, and NumPy with it, only when it is used."""
-    if name in ("checkpoint", "data"):
+    if name in ("checkpoint", "data", "plots"):
         return importlib.import_module(f"xpnet.{name}")
     raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
