@@ -94,6 +94,7 @@ def draw(p, first):
         places = [c + 4 * i for c in range(3)]
         colors = ["#0072B2" if c == label else "#BBBBBB" for c in range(3)]
         left.bar(places, row, color=colors)
+        left.text(4 * i + 1, 1.08, f"sample {i + 1}", ha="center", fontsize=10)
         for place, share, score in zip(places, row, LOGITS[i], strict=True):
             left.text(place, share + 0.02, f"{share:.3f}\nscore {score:g}", ha="center", fontsize=8)
     left.set_xticks(
@@ -114,7 +115,7 @@ def draw(p, first):
         right.annotate(
             f"{name}: {loss:.4f}",
             (share, loss),
-            xytext=(8, 8),
+            xytext=(8, 20 if share > 0.7 else 8),
             textcoords="offset points",
             ha="right" if share > 0.7 else "left",
             fontsize=9,

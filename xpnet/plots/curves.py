@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from xpnet.plots.figure import (
@@ -162,20 +162,26 @@ def draw_panel(
     )
     ax.margins(y=0.12)
     tidy(ax)
-    if mark_best:
-        _mark_best(ax, curves, xlabel)
-    if len(ax.get_legend_handles_labels()[0]) > 1:
+    choose = _direction(curves)
+    if mark_best and choose is not None:
+        _mark_best(ax, curves, choose, xlabel)
+    if len(curves) > 1 or choose is not None:  # "train" says nothing about a learning rate
         ax.legend(fontsize=FONT, frameon=False)
 
 
-def _mark_best(ax: Axes, curves: Sequence[Curve], xlabel: str) -> None:
+def _direction(curves: Sequence[Curve]) -> Callable[[list[float]], float] | None:
+    """Return what chooses the best number of a quantity; None if none is better than another."""
     words = set(curves[0].quantity.lower().split("_"))
-    if not words & (_LOWER_IS_BETTER | _HIGHER_IS_BETTER):
-        return
-    lowest = bool(words & _LOWER_IS_BETTER)
+    return min if words & _LOWER_IS_BETTER else max if words & _HIGHER_IS_BETTER else None
+
+
+def _mark_best(
+    ax: Axes, curves: Sequence[Curve], choose: Callable[[list[float]], float], xlabel: str
+) -> None:
     by_part = {each.part: each for each in curves}
     deciding = next(by_part[part] for part in ("validation", "test", "train") if part in by_part)
-    best = (min if lowest else max)(deciding.y)
+    lowest = choose is min
+    best = choose(deciding.y)
     x = deciding.x[deciding.y.index(best)]
     ax.axvline(x, color=MUTED, linewidth=0.8, linestyle=":", zorder=0)
     ax.plot([x], [best], marker="*", markersize=11, color=DARK, linestyle="", label="best")
