@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,14 +27,13 @@ class Example:
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it; the library under test is the one that these tests have imported."""
-        path = os.pathsep.join(
-            [str(Path(xn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        )
+        kept_path = [path] if (path := os.environ.get("PYTHONPATH")) else []
+        path = os.pathsep.join([str(Path(xn.__file__).parents[1]), *kept_path])
         kept = {name: value for name, value in os.environ.items() if name not in UNSET}
         return subprocess.run(
             [sys.executable, "-W", "error", str(self.script), *arguments],
             cwd=self.folder,
-            env=kept | {"PYTHONPATH": path.rstrip(os.pathsep)} | environment,
+            env=kept | {"PYTHONPATH": path} | environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -49,6 +49,14 @@ class Example:
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr == ""
         return done.stdout
+
+    def sabotage(self, right: str, wrong: str) -> None:
+        """Go on with a copy of the program in which something is wrong."""
+        source = self.script.read_text(encoding="utf-8")
+        assert source.count(right) == 1
+        shutil.copy(self.script.with_name("common.py"), self.folder)
+        self.script = self.folder / "wrong.py"
+        self.script.write_text(source.replace(right, wrong), encoding="utf-8")
 
     def check_picture(self, name: str) -> None:
         """Assert that a PNG of a size worth looking at was written."""

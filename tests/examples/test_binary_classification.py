@@ -7,7 +7,7 @@ import re
 import pytest
 
 NAME = "binary_classification"
-SHORT = ("--steps", "500")
+SHORT = ("--steps", "300")
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])

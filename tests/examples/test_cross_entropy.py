@@ -18,23 +18,17 @@ def test_the_worked_numbers(example, backend):
     program.check_picture("cross_entropy.png")
 
 
-def test_without_pytorch_it_says_so(example, tmp_path):
-    (tmp_path / "torch.py").write_text("raise ImportError('hidden')\n")
+def test_without_pytorch_it_says_so(example):
     program = example(NAME)
-    program.folder = tmp_path
-    done = program(XPNET_BACKEND="numpy", PYTHONPATH=f"{tmp_path}:{program.script.parents[1]}")
+    program.sabotage("import torch\n", "import a_missing_torch as torch\n")
+    done = program()
     assert done.returncode == 0, done.stderr
-    assert "PyTorch is not installed" in done.stdout
+    assert "PyTorch is not installed, so there is nothing to compare with" in done.stdout
 
 
-def test_a_wrong_formula_fails(example, tmp_path):
+def test_a_wrong_formula_fails(example):
     program = example(NAME)
-    source = program.script.read_text()
-    wrong = source.replace("e / xp.sum(e, axis=-1", "e / xp.sum(e * 1.01, axis=-1")
-    assert wrong != source
-    program.script = tmp_path / "wrong.py"
-    program.script.write_text(wrong)
-    (tmp_path / "common.py").write_bytes((example(NAME).script.parent / "common.py").read_bytes())
+    program.sabotage("e / xp.sum(e, axis=-1", "e / xp.sum(e * 1.01, axis=-1")
     done = program()
     assert done.returncode == 1
     assert "wrong.py: check failed: the mean by hand is 0.9185" in done.stderr

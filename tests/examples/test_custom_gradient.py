@@ -7,7 +7,7 @@ import pytest
 NAME = "custom_gradient"
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_the_chain_of_jacobians_is_the_gradient(example, backend):
     program = example(NAME)
     printed = program.succeeds(backend, "--dataset", "digits", "--hidden", "32")
@@ -17,14 +17,9 @@ def test_the_chain_of_jacobians_is_the_gradient(example, backend):
     program.check_picture("custom_gradient.png")
 
 
-def test_a_wrong_gradient_fails(example, tmp_path):
+def test_a_wrong_gradient_fails(example):
     program = example(NAME)
-    source = program.script.read_text()
-    wrong = source.replace("grad * (e / total - onehot)", "grad * (e / total - 0.999 * onehot)")
-    assert wrong != source
-    program.script = tmp_path / "wrong.py"
-    program.script.write_text(wrong)
-    (tmp_path / "common.py").write_bytes((example(NAME).script.parent / "common.py").read_bytes())
+    program.sabotage("grad * (e / total - onehot)", "grad * (e / total - 0.999 * onehot)")
     done = program("--dataset", "digits", "--hidden", "4")
     assert done.returncode == 1
     assert "check failed: its gradient softmax(z) - onehot(y)" in done.stderr

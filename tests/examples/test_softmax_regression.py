@@ -24,17 +24,14 @@ def test_it_learns_the_digits_and_draws(example, backend):
 
 
 @pytest.mark.parametrize(
-    ("sabotage", "message"),
+    ("limits", "message"),
     [
         (["--max-loss", "1e-6"], r"check failed: train loss \S+ < 1e-06"),
-        (["--min-accuracy", "1"], r"check failed: train accuracy \S+ > 1.0"),
-        (["--learning-rate", "0"], r"check failed: train loss 2\.\d+ < 0.5"),
+        (["--max-loss", "9"], r"check failed: train accuracy 0\.\d+ > 0\.8"),
     ],
 )
-def test_a_result_that_is_not_good_enough_fails(example, sabotage, message):
-    done = example(NAME)("--dataset", "digits", "--epochs", "2", "--max-loss", "9", *sabotage)
-    if "--learning-rate" in sabotage:
-        done = example(NAME)("--dataset", "digits", "--epochs", "2", *sabotage)
+def test_a_result_that_is_not_good_enough_fails(example, limits, message):
+    done = example(NAME)("--dataset", "digits", "--epochs", "1", *limits)
     assert done.returncode == 1
     assert re.search(message, done.stderr)
 
@@ -57,6 +54,6 @@ def test_the_real_fashion_mnist(example):
         pytest.skip("XPNET_DATA names no folder with Fashion-MNIST")
     program = example(NAME)
     printed = program.succeeds("numpy", XPNET_DATA=data)
-    assert re.findall(LAST, printed)[-1][0] < "0.5"
+    assert float(re.findall(LAST, printed)[-1][0]) < 0.5
     assert printed.count("checked:") == 3
     program.check_picture("softmax_regression_predictions.png")

@@ -9,7 +9,7 @@ import pytest
 NAME = "stable_losses"
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_naive_formulas_break_and_the_library_does_not(example, backend):
     program = example(NAME)
     printed = program.succeeds(backend)
@@ -19,17 +19,12 @@ def test_naive_formulas_break_and_the_library_does_not(example, backend):
     program.check_picture("stable_losses.png")
 
 
-def test_a_naive_library_would_fail(example, tmp_path):
+def test_a_naive_library_would_fail(example):
     program = example(NAME)
-    source = program.script.read_text()
-    wrong = source.replace(
+    program.sabotage(
         'return losses.cross_entropy(logits, targets, reduction="none")',
         "return unshifted_softmax(logits, targets)",
     )
-    assert wrong != source
-    program.script = tmp_path / "wrong.py"
-    program.script.write_text(wrong)
-    (tmp_path / "common.py").write_bytes((example(NAME).script.parent / "common.py").read_bytes())
     done = program()
     assert done.returncode == 1
     assert "check failed: xpnet's relative error 1.0e+00 is below 1e-06" in done.stderr

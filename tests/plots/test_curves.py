@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 
 import pytest
@@ -135,6 +136,12 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(xn.MissingPackageError, match=r'pip install "xpnet\[plot\]"') as caught:
         xn.plots.history(HISTORY)
     assert str(caught.value).startswith("history: expected the package matplotlib")
+
+
+def test_matplotlib_is_imported_by_drawing_only():
+    code = "import sys, xpnet; xpnet.plots.history; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_nothing_global_changes():
