@@ -41,9 +41,9 @@ def main():
     print(f"A network {n}-{m}-{CLASSES}, one image of class {int(label[0])}")
 
     print("\nA loss with a gradient by hand")
-    h = w1 @ x + b1
-    a = xp.maximum(h, 0.0)
-    z = w2 @ a + b2
+    h = linear(w1, x, b1)
+    a = relu(h)
+    z = linear(w2, a, b2)
     value, dz = xn.value_and_grad(cross_entropy)(z, onehot)
     library = xn.value_and_grad(losses.cross_entropy)(z[None, :], label)
     same(value, library[0], "the loss is that of the library")
@@ -60,15 +60,15 @@ def main():
     slope = xp.astype(h > 0, x.dtype)
     da_dh = diagonal(slope)
     print(f"  dC/dz {shape(dz)}, dz/da {shape(w2)}, da/dh {shape(da_dh)}")
-    same(xn.jacobian(lambda a: w2 @ a + b2)(a), w2, "dz/da = W2")
-    same(xn.jacobian(lambda h: xp_of(h).maximum(h, 0.0))(h), da_dh, "da/dh = diag(h > 0)")
+    same(xn.jacobian(lambda a: linear(w2, a, b2))(a), w2, "dz/da = W2")
+    same(xn.jacobian(relu)(h), da_dh, "da/dh = diag(h > 0)")
     # z_i has a derivative by row i of W2 only: the Kronecker product of the identity and a.
     identity = diagonal(xp.ones_like(z))
     dz_dw2 = identity[:, :, None] * a
-    same(xn.jacobian(lambda w: w @ a + b2)(w2), dz_dw2, f"dz/dW2 = I (x) a^T {shape(dz_dw2)}")
+    same(xn.jacobian(lambda w: linear(w, a, b2))(w2), dz_dw2, f"dz/dW2 = I (x) a^T {shape(dz_dw2)}")
     few = min(m, 3)
     dh_dw1 = diagonal(xp.ones_like(h[:few]))[:, :, None] * x
-    found = xn.jacobian(lambda w: w @ x)(w1[:few, :])
+    found = xn.jacobian(lambda w: linear(w, x, b1[:few]))(w1[:few, :])
     same(found, dh_dw1, f"dh/dW1 = I (x) x^T, for {few} hidden units {shape(dh_dw1)}")
     print(
         f"  dh/dW1 of all units has {m} x {m} x {n} = {m * m * n:,} numbers, all zero but "
@@ -90,12 +90,16 @@ def main():
 
 def cost(weights, x, onehot):
     """Return the cost of the whole network, with nothing about derivatives in it."""
-    a = xp_of(x).maximum(weights["W1"] @ x + weights["b1"], 0.0)
-    return cross_entropy(weights["W2"] @ a + weights["b2"], onehot)
+    a = relu(linear(weights["W1"], x, weights["b1"]))
+    return cross_entropy(linear(weights["W2"], a, weights["b2"]), onehot)
 
 
-def xp_of(x):
-    return xn.array_namespace(x)
+def linear(w, x, b):
+    return xn.array_namespace(w, x).matmul(w, x) + b
+
+
+def relu(h):
+    return xn.array_namespace(h).maximum(h, 0.0)
 
 
 def diagonal(vector):
