@@ -98,6 +98,20 @@ def test_at_most_four_drawings_a_second(notebook, clock):
     assert notebook.shown + notebook.updates == pytest.approx(40, abs=2)
 
 
+def test_slow_drawings_leave_nine_tenths_of_the_time(notebook, clock, monkeypatch):
+    def slow(self, figure):
+        self.updates += 1
+        clock.time += 0.3
+
+    monkeypatch.setattr(Display, "update", slow)
+    curves = xn.plots.LiveCurves()
+    began = clock.time
+    while clock.time < began + 30:
+        curves.add(clock.time, loss=1.0)
+        clock.time += 0.01
+    assert notebook.updates * 0.3 == pytest.approx(3.0, abs=0.31)
+
+
 def test_a_window_opens_only_on_an_interactive_backend(monkeypatch, tmp_path):
     """Agg is none, though there is a display: no window, and no figure is left behind."""
     monkeypatch.setenv("DISPLAY", ":0")
