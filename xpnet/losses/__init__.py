@@ -1,6 +1,7 @@
 """Losses: ``loss(predictions, targets)``, everything else by keyword."""
 
-from xpnet.losses.classification import binary_cross_entropy, cross_entropy, nll_loss
+from xpnet.losses.binary import binary_cross_entropy
+from xpnet.losses.classification import cross_entropy, nll_loss
 from xpnet.losses.labels import check_labels
 from xpnet.losses.regression import mse_loss
 

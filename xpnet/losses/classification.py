@@ -1,4 +1,4 @@
-"""Losses for classes.
+"""Cross-entropy of classes.
 
 Stable means by algebra: the maximum is subtracted before anything else is done, and nothing is
 clipped or shifted away from zero by an epsilon.
@@ -12,11 +12,10 @@ from typing import Any
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff import custom_gradient
 from xpnet.losses.labels import Labels
-from xpnet.losses.reduction import Reduction, check_predictions, reduce, times, weigh
+from xpnet.losses.reduction import Reduction, check_predictions, times
 from xpnet.namespace import array_namespace
-from xpnet.special import expit, softplus
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "nll_loss"]
+__all__ = ["cross_entropy", "nll_loss"]
 
 
 def cross_entropy(
@@ -166,63 +165,6 @@ def nll_loss(
     return labels.reduce(losses, sample_weight, reduction)
 
 
-def binary_cross_entropy(
-    logits: Array,
-    targets: Array,
-    *,
-    sample_weight: Array | None = None,
-    reduction: Reduction = "mean",
-) -> Array:
-    """Cross-entropy of two classes, from one logit for the second.
-
-    Parameters
-    ----------
-    logits : array, real floating
-        Any shape; log-odds.
-    targets : array, bool, integer or real floating
-        Of the same shape; the probability of the second class, in [0, 1].
-    sample_weight : array, optional
-        Of that shape, or of its first axes.
-    reduction : {"mean", "sum", "none"}, optional
-        The weighted mean divides by the sum of the weights.
-
-    Returns
-    -------
-    array
-        Of shape ``()``, or of that of `logits` for ``"none"``; in nats.
-
-    Raises
-    ------
-    TypeError
-        If the logits are not floating-point.
-    ValueError
-        If shapes differ, or `reduction` is unknown.
-
-    Notes
-    -----
-    ``L = t softplus(-z) + (1 - t) softplus(z)``, with ``softplus(z) = log(1 + exp(z))`` computed
-    without overflow. Its gradient ``(1 - t) sigmoid(z) - t sigmoid(-z)`` equals
-    ``sigmoid(z) - t``, but keeps its digits where the sigmoid is rounded to 1.
-
-    Examples
-    --------
-    >>> import xpnet as xn
-    >>> logits = xn.asarray([0.0, 1e4, -1e4])
-    >>> xn.losses.binary_cross_entropy(logits, xn.asarray([1, 1, 1]), reduction="none")
-    array([6.931472e-01, 0.000000e+00, 1.000000e+04], dtype=float32)
-    """
-    name = "binary_cross_entropy"
-    xp = check_predictions(name, logits, targets, name="logits")
-    if logits.shape != targets.shape:
-        raise ValueError(
-            f"{name}: expected targets of the logits' shape {tuple(logits.shape)}, got "
-            f"{tuple(targets.shape)}; one logit a sample may need xp.squeeze(logits, axis=-1)"
-        )
-    values = _sigmoid_loss(logits, xp.astype(targets, logits.dtype, copy=False))
-    values, weight = weigh(name, values, sample_weight)
-    return reduce(name, values, weight, reduction)
-
-
 def _classes_last(
     xp: Namespace, loss: str, scores: Array, targets: Array, axis: int
 ) -> tuple[Array, Array]:
@@ -276,13 +218,3 @@ def _expect(log_p: Array, q: Array) -> tuple[Array, Callable[[Array], tuple[Any,
         return -grad * q, lambda: -grad * log_p
 
     return -xp.sum(times(q, log_p), axis=-1), vjp
-
-
-@custom_gradient
-def _sigmoid_loss(z: Array, t: Array) -> tuple[Array, Callable[[Array], tuple[Any, Any]]]:
-    """Return t softplus(-z) + (1 - t) softplus(z); see Notes of `binary_cross_entropy`."""
-    value = times(t, softplus(-z)) + times(1 - t, softplus(z))
-    return value, lambda grad: (
-        grad * ((1 - t) * expit(z) - t * expit(-z)),
-        lambda: -grad * z,
-    )

@@ -1,15 +1,25 @@
-"""What all losses share: checks of their arguments, weights and the reduction."""
+"""What losses, and metrics, share: checks of their arguments, weights and the reduction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Literal
 
-from xpnet._typing import Array, Namespace
+from xpnet._typing import Array, DType, Namespace
 from xpnet.autodiff import custom_gradient
 from xpnet.namespace import array_namespace
 
-__all__ = ["Reduction", "check_predictions", "reduce", "times", "weigh"]
+__all__ = [
+    "Reduction",
+    "check_predictions",
+    "check_same_shape",
+    "pair",
+    "reduce",
+    "spread",
+    "times",
+    "weigh",
+    "weigh_and_reduce",
+]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -34,25 +44,75 @@ def check_predictions(loss: str, predictions: Array, targets: Array, *, name: st
     return xp
 
 
-def weigh(loss: str, values: Array, sample_weight: Array | None) -> tuple[Array, Array | None]:
-    """Return the weighted values, and the weights in their shape and dtype.
+def check_same_shape(
+    loss: str, predictions: Array, targets: Array, *, name: str, other: str = "targets"
+) -> None:
+    """Check that two arguments have one shape, since broadcasting (N, 1) and (N,) gives (N, N).
 
     Raises
     ------
     ValueError
-        If the weights do not have the leading axes of `values`.
+        If they do not; the message says which of them has an axis of length 1 too many.
     """
-    if sample_weight is None:
-        return values, None
-    xp = array_namespace(values, sample_weight)
-    shape = tuple(values.shape)
+    shape, given = tuple(predictions.shape), tuple(targets.shape)
+    if given == shape:
+        return
+    cure = "nothing is broadcast"
+    if shape == (*given, 1):
+        cure = f"write xp.squeeze({name}, axis=-1)"
+    elif given == (*shape, 1):
+        cure = f"write xp.squeeze({other}, axis=-1)"
+    raise ValueError(
+        f"{loss}: expected {other} of the shape of {name}, {shape}, got {given}; {cure}"
+    )
+
+
+def pair(
+    loss: str, predictions: Array, targets: Array, *, name: str = "predictions"
+) -> tuple[Namespace, Array, Array]:
+    """Return the namespace, the predictions, and the targets in their dtype; both or none traced.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `check_predictions` and `check_same_shape`.
+    """
+    xp = check_predictions(loss, predictions, targets, name=name)
+    check_same_shape(loss, predictions, targets, name=name)
+    targets = xp.astype(xp.asarray(targets), predictions.dtype, copy=False)
+    return xp, xp.asarray(predictions), targets
+
+
+def spread(loss: str, sample_weight: Array, shape: tuple[int, ...], dtype: DType) -> Array:
+    """Return the weights in the shape and dtype of what they weigh.
+
+    Raises
+    ------
+    ValueError
+        If their shape is not that shape, nor its first axes.
+    """
+    xp = array_namespace(sample_weight)
     given = tuple(sample_weight.shape)
     if given != shape[: len(given)]:
         raise ValueError(
             f"{loss}: expected sample_weight of shape {shape}, or of its first axes, got {given}"
         )
     weight = xp.reshape(sample_weight, given + (1,) * (len(shape) - len(given)))
-    weight = xp.broadcast_to(xp.astype(weight, values.dtype, copy=False), shape)
+    return xp.broadcast_to(xp.astype(weight, dtype, copy=False), shape)
+
+
+def weigh(loss: str, values: Array, sample_weight: Array | None) -> tuple[Array, Array | None]:
+    """Return the weighted values, and the weights in their shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        See `spread`.
+    """
+    if sample_weight is None:
+        return values, None
+    array_namespace(values, sample_weight)  # raises if the weights are no array of this library
+    weight = spread(loss, sample_weight, tuple(values.shape), values.dtype)
     return times(weight, values), weight
 
 
@@ -84,3 +144,17 @@ def reduce(loss: str, values: Array, weight: Array | None, reduction: Reduction)
     if weight is None:
         return xp.mean(values)
     return xp.sum(values) / xp.sum(weight)
+
+
+def weigh_and_reduce(
+    loss: str, values: Array, sample_weight: Array | None, reduction: Reduction
+) -> Array:
+    """Weigh and reduce the losses of the samples; see `weigh` and `reduce`.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit, or `reduction` is not one of the three.
+    """
+    values, weight = weigh(loss, values, sample_weight)
+    return reduce(loss, values, weight, reduction)
