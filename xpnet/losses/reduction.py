@@ -79,7 +79,7 @@ def pair(
     """
     xp = check_predictions(loss, predictions, targets, name=name)
     check_same_shape(loss, predictions, targets, name=name)
-    targets = xp.astype(xp.asarray(targets), predictions.dtype, copy=False)
+    targets = xp.astype(targets, predictions.dtype, copy=False)
     return xp, xp.asarray(predictions), targets
 
 
