@@ -1,26 +1,52 @@
 """Layers, and the modules that are made of them."""
 
 from xpnet.nn import init
-from xpnet.nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh, relu
+from xpnet.nn.activations import (
+    ELU,
+    GELU,
+    Hardtanh,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from xpnet.nn.containers import Sequential
 from xpnet.nn.dropout import Dropout
+from xpnet.nn.functional import elu, gelu, hardtanh, leaky_relu, relu, silu
 from xpnet.nn.linear import Linear
 from xpnet.nn.module import Buffer, Module, Parameter
 from xpnet.nn.shape import Flatten
 
 __all__ = [
+    "ELU",
+    "GELU",
     "Buffer",
     "Dropout",
     "Flatten",
+    "Hardtanh",
+    "Identity",
+    "LeakyReLU",
     "Linear",
     "LogSoftmax",
     "Module",
     "Parameter",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
+    "elu",
+    "gelu",
+    "hardtanh",
     "init",
+    "leaky_relu",
     "relu",
+    "silu",
 ]

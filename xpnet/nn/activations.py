@@ -1,45 +1,52 @@
-"""Activations: functions of one array, and the layers that apply them."""
+"""Activations as layers; `xpnet.nn.functional` has the functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Literal
 
 from xpnet import special
 from xpnet._typing import Array
-from xpnet.autodiff import custom_gradient
 from xpnet.namespace import array_namespace
+from xpnet.nn.functional import (
+    check_interval,
+    elu,
+    gelu,
+    hardtanh,
+    leaky_relu,
+    relu,
+    silu,
+)
 from xpnet.nn.module import Module
 
-__all__ = ["LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh", "relu"]
+__all__ = [
+    "ELU",
+    "GELU",
+    "Hardtanh",
+    "Identity",
+    "LeakyReLU",
+    "LogSoftmax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
 
 
-@custom_gradient
-def relu(x: Array, /) -> tuple[Array, Callable[[Array], Array]]:
-    """Rectified linear unit, elementwise.
-
-    Parameters
-    ----------
-    x : array, real floating
-        Any shape.
-
-    Returns
-    -------
-    array
-        ``max(x, 0)``, of the shape and dtype of `x`.
-
-    Notes
-    -----
-    The derivative is 1 for positive `x` and 0 elsewhere, at 0 too.
+class Identity(Module):
+    """Return the input itself: a place where another layer may stand.
 
     Examples
     --------
     >>> import xpnet as xn
-    >>> xn.nn.relu(xn.asarray([-1.0, 2.0]))
-    array([0., 2.], dtype=float32)
+    >>> xn.nn.Identity()(xn.asarray([-1.0, 2.0]))
+    array([-1.,  2.], dtype=float32)
     """
-    xp = array_namespace(x)
-    value = xp.maximum(x, 0.0)
-    return value, lambda grad: grad * xp.astype(value > 0, grad.dtype)
+
+    def forward(self, x: Array) -> Array:
+        """Return the input."""
+        return x
 
 
 class ReLU(Module):
@@ -55,6 +62,179 @@ class ReLU(Module):
     def forward(self, x: Array) -> Array:
         """Apply it to each element."""
         return relu(x)
+
+
+class LeakyReLU(Module):
+    """Rectified linear unit that lets a part of negative numbers through; see `leaky_relu`.
+
+    Parameters
+    ----------
+    negative_slope : float, optional
+        What negative numbers are multiplied by.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> xn.nn.LeakyReLU(0.25)(xn.asarray([-1.0, 2.0]))
+    array([-0.25,  2.  ], dtype=float32)
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = float(negative_slope)  # a NumPy scalar would promote
+
+    def forward(self, x: Array) -> Array:
+        """Apply it to each element."""
+        return leaky_relu(x, negative_slope=self.negative_slope)
+
+    def extra_repr(self) -> str:
+        """See `Module.extra_repr`."""
+        return f"negative_slope={self.negative_slope}"
+
+
+class ELU(Module):
+    """Exponential linear unit: `x`, or ``alpha * (exp(x) - 1)`` below 0; see `elu`.
+
+    Parameters
+    ----------
+    alpha : float, optional
+        Minus the limit at minus infinity.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> xn.nn.ELU()(xn.asarray([-1e4, 2.0]))
+    array([-1.,  2.], dtype=float32)
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = float(alpha)
+
+    def forward(self, x: Array) -> Array:
+        """Apply it to each element."""
+        return elu(x, alpha=self.alpha)
+
+    def extra_repr(self) -> str:
+        """See `Module.extra_repr`."""
+        return f"alpha={self.alpha}"
+
+
+class GELU(Module):
+    """Gaussian error linear unit: ``x * Phi(x)``; see `gelu`.
+
+    Parameters
+    ----------
+    approximate : str, optional
+        ``"none"`` is exact, ``"tanh"`` the approximation that some models were trained with.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is something else (when called).
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> xn.nn.GELU()(xn.asarray([-1e4, 0.0, 1e4]))
+    array([   -0.,     0., 10000.], dtype=float32)
+    """
+
+    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
+        self.approximate: Literal["none", "tanh"] = approximate
+
+    def forward(self, x: Array) -> Array:
+        """Apply it to each element."""
+        return gelu(x, approximate=self.approximate)
+
+    def extra_repr(self) -> str:
+        """See `Module.extra_repr`."""
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(Module):
+    """Sigmoid linear unit: ``x / (1 + exp(-x))``; see `silu`.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> xn.nn.SiLU()(xn.asarray([-1e4, 0.0, 1e4]))
+    array([   -0.,     0., 10000.], dtype=float32)
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Apply it to each element."""
+        return silu(x)
+
+
+class Softplus(Module):
+    """Smooth rectified linear unit: ``log(1 + exp(beta x)) / beta``.
+
+    Parameters
+    ----------
+    beta : float, optional
+        The larger, the nearer to `ReLU`; positive.
+
+    Raises
+    ------
+    ValueError
+        If `beta` is not positive.
+
+    Notes
+    -----
+    PyTorch returns `x` itself where ``beta x > 20``, lest the exponential overflow. Here it
+    cannot (see `xpnet.special.softplus`), so there is no such threshold.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> xn.nn.Softplus()(xn.asarray([-1e4, 1e4]))
+    array([    0., 10000.], dtype=float32)
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        if not beta > 0:
+            raise ValueError(f"Softplus: beta must be positive, got {beta}")
+        self.beta = float(beta)
+
+    def forward(self, x: Array) -> Array:
+        """Apply it to each element."""
+        return special.softplus(self.beta * x) / self.beta
+
+    def extra_repr(self) -> str:
+        """See `Module.extra_repr`."""
+        return f"beta={self.beta}"
+
+
+class Hardtanh(Module):
+    """Clip to an interval; see `hardtanh`.
+
+    Parameters
+    ----------
+    min_val, max_val : float, optional
+        The interval.
+
+    Raises
+    ------
+    ValueError
+        If `max_val` is not greater than `min_val`.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> xn.nn.Hardtanh(0.0, 6.0)(xn.asarray([-3.0, 0.5, 8.0]))
+    array([0. , 0.5, 6. ], dtype=float32)
+    """
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        check_interval("Hardtanh", min_val, max_val)
+        self.min_val, self.max_val = float(min_val), float(max_val)
+
+    def forward(self, x: Array) -> Array:
+        """Apply it to each element."""
+        return hardtanh(x, min_val=self.min_val, max_val=self.max_val)
+
+    def extra_repr(self) -> str:
+        """See `Module.extra_repr`."""
+        return f"{self.min_val}, {self.max_val}"
 
 
 class Tanh(Module):
