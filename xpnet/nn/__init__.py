@@ -17,19 +17,25 @@ from xpnet.nn.activations import (
 )
 from xpnet.nn.containers import Sequential
 from xpnet.nn.dropout import Dropout
+from xpnet.nn.embedding import Embedding
 from xpnet.nn.functional import elu, gelu, hardtanh, leaky_relu, relu, silu
 from xpnet.nn.linear import Linear
 from xpnet.nn.module import Buffer, Module, Parameter
+from xpnet.nn.normalization import BatchNorm1d, LayerNorm
+from xpnet.nn.observe import observe
 from xpnet.nn.shape import Flatten
 
 __all__ = [
     "ELU",
     "GELU",
+    "BatchNorm1d",
     "Buffer",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Hardtanh",
     "Identity",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
@@ -47,6 +53,7 @@ __all__ = [
     "hardtanh",
     "init",
     "leaky_relu",
+    "observe",
     "relu",
     "silu",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from xpnet._typing import Array
 from xpnet.autodiff import stop_gradient
@@ -14,6 +14,9 @@ from xpnet.namespace import array_namespace, is_array
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like
+
+if TYPE_CHECKING:
+    from xpnet.nn.summary import Summary
 
 __all__ = ["Buffer", "Module", "Parameter"]
 
@@ -193,10 +196,45 @@ class Module(Stateful):
             yield from child._modules(f"{name}.{key}" if name else key, seen)
 
     def slots(self, prefix: str = "") -> Iterator[Slot]:
-        """See `xpnet.state.Stateful.slots`."""
+        """See `xpnet.state.Stateful.slots`.
+
+        Raises
+        ------
+        ValueError
+            If there are layers whose arrays are made by the first batch, and it has not come.
+        """
+        waiting = []
         for path, module in self.modules(prefix):
-            for key, role in module._roles.items():
-                yield Slot(f"{path}.{key}" if path else key, vars(module), key, role)
+            if module.is_waiting():
+                waiting.append(f"{path} ({type(module).__name__})" if path else "itself")
+            else:
+                yield from module.own_slots(path)
+        if waiting:
+            raise ValueError(
+                f"{type(self).__name__}: these layers take their width from the first batch and "
+                f"have no arrays before: {', '.join(waiting)}; call model(x) once, or "
+                "model.initialize(x)"
+            )
+
+    def own_slots(self, path: str = "") -> Iterator[Slot]:
+        """Yield the slots of this one module.
+
+        Parameters
+        ----------
+        path : str, optional
+            The module's dotted name.
+
+        Yields
+        ------
+        Slot
+            One for each parameter and buffer.
+        """
+        for key, role in self._roles.items():
+            yield Slot(f"{path}.{key}" if path else key, vars(self), key, role)
+
+    def is_waiting(self) -> bool:
+        """Tell whether the arrays of this one module are yet to be made by the first batch."""
+        return any(vars(self)[key] is None for key in self._roles)
 
     def parameters(self, *, trainable_only: bool = False) -> dict[str, Array]:
         """Return the parameters by dotted name.
@@ -241,7 +279,7 @@ class Module(Stateful):
         ----------
         state : mapping from str to array
             Arrays of any library; they take on the library, device and dtype of those they
-            replace.
+            replace. Layers that wait for the first batch take their width from here.
 
         Raises
         ------
@@ -249,20 +287,24 @@ class Module(Stateful):
             If names are missing or unknown, or shapes or kinds of dtype differ. All that is
             wrong is listed, and nothing is changed.
         """
-        slots = list(self.slots())
-        expected = {slot.name: slot.array for slot in slots}
-        problems = mismatches(expected, state, fits=lambda a, b: _is_real(a) == _is_real(b))
-        if problems:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state does not fit this model:"
-                + problems
-            )
-        loaded: dict[int, Array] = {}  # by id of the replaced array, so that tied ones stay tied
-        for name, old in expected.items():
-            if id(old) not in loaded:
-                loaded[id(old)] = copy_like(state[name], old)
-        for slot in slots:
-            slot.put(loaded[id(expected[slot.name])])
+        from xpnet.nn.lazy import widths_from  # which needs this module
+
+        with widths_from(self, state):
+            slots = list(self.slots())
+            expected = {slot.name: slot.array for slot in slots}
+            problems = mismatches(expected, state, fits=lambda a, b: _is_real(a) == _is_real(b))
+            if problems:
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: the state does not fit this model:"
+                    + problems
+                )
+            # By id of the replaced array, so that tied ones stay tied.
+            loaded: dict[int, Array] = {}
+            for name, old in expected.items():
+                if id(old) not in loaded:
+                    loaded[id(old)] = copy_like(state[name], old)
+            for slot in slots:
+                slot.put(loaded[id(expected[slot.name])])
 
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all below it to training, or to evaluation.
@@ -317,6 +359,71 @@ class Module(Stateful):
             roles.update({key: new for key, role in roles.items() if role == old})
         return self
 
+    def initialize(self, *args: Any) -> Self:
+        """Let layers that take their width from the first batch do so.
+
+        This is one forward pass in evaluation mode, after which modes, buffers and random
+        generators are as they were. Where no layer waits, nothing happens.
+
+        Parameters
+        ----------
+        *args
+            What the model is called with: a batch, of which only shape and place count.
+
+        Returns
+        -------
+        Module
+            Itself.
+
+        Examples
+        --------
+        >>> import xpnet as xn
+        >>> model = xn.nn.Linear(None, 10)
+        >>> model.initialize(xn.asarray([[1.0, 2.0]])).weight.shape
+        (10, 2)
+        """
+        from xpnet.nn.observe import undisturbed  # which needs this module
+
+        if any(module.is_waiting() for _, module in self.modules()):
+            with undisturbed(self):
+                self(*args)
+        return self
+
+    def summary(self, *example_inputs: Any) -> Summary:
+        """Return a table of all modules: type, shape of the output, number of parameters.
+
+        Parameters
+        ----------
+        *example_inputs
+            What the model is called with, once, in evaluation mode, to find the shapes; the model
+            is as before afterwards. Without them, this column is left out.
+
+        Returns
+        -------
+        str
+            Shown as it is at the prompt; elsewhere print it.
+
+        Examples
+        --------
+        >>> import xpnet as xn
+        >>> from xpnet import nn
+        >>> model = nn.Sequential(nn.Linear(784, 16), nn.ReLU(), nn.Linear(16, 10).freeze())
+        >>> model.summary(xn.random.Generator(0).normal((32, 784)))
+        Sequential
+        name  type    output shape  parameters
+        ----  ------  ------------  ----------
+        0     Linear  (32, 16)          12,560
+        1     ReLU    (32, 16)
+        2     Linear  (32, 10)             170  frozen
+        <BLANKLINE>
+        trainable parameters  12,560  49.1 KiB
+        frozen parameters        170  680 B
+        buffers                    0  0 B
+        """
+        from xpnet.nn.summary import summarize  # which needs this module
+
+        return summarize(self, *example_inputs)
+
     def tie(self, first: str, *others: str) -> Self:
         """Make several parameters one, which is trained with the sum of their gradients.
 
@@ -364,20 +471,26 @@ class Module(Stateful):
         return ""
 
     def __repr__(self) -> str:
-        own = {key: role for key, role in self._roles.items() if role != BUFFER}
-        shapes = ", ".join(f"{key} {_shape(vars(self)[key])}" for key in own)
+        own = {} if self.is_waiting() else {s.key: s for s in self.own_slots() if s.role != BUFFER}
         lines = [f"({name}): {child!r}" for name, child in self.children()]
         if lines:
-            lines = [f"{key}: {_shape(vars(self)[key])}" for key in own] + lines
+            lines = [f"{key}: {_shape(slot.array)}" for key, slot in own.items()] + lines
         head = f"{type(self).__name__}({self.extra_repr()}"
+        waiting = any(module.is_waiting() for _, module in self.modules())
         if not lines:
-            frozen = ", frozen" if own and FROZEN in own.values() else ""
-            count = sum(_size(vars(self)[key]) for key in own)
-            return f"{head})" + (f"  # {shapes}: {count:,} parameters{frozen}" if own else "")
-        inner = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
+            shapes = ", ".join(f"{key} {_shape(slot.array)}" for key, slot in own.items())
+            frozen = ", frozen" if any(slot.role == FROZEN for slot in own.values()) else ""
+            count = sum(_size(slot.array) for slot in own.values())
+            text = f"{shapes}: {count:,} parameters{frozen}" if own else ""
+        else:
+            head += "".join("\n  " + line.replace("\n", "\n  ") for line in lines) + "\n"
+            text = "" if waiting else f"{self._count():,} parameters"
+        text = "parameters are made by the first batch" if waiting else text
+        return f"{head})" + (f"  # {text}" if text else "")
+
+    def _count(self) -> int:
         unique = {id(array): array for array in self.parameters().values()}
-        total = sum(_size(array) for array in unique.values())
-        return f"{head}{inner}\n)  # {total:,} parameters"
+        return sum(_size(array) for array in unique.values())
 
 
 def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:

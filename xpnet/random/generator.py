@@ -12,7 +12,7 @@ from xpnet._typing import Array, Device, DType, HostArray, Namespace
 from xpnet.backend import Backend, host, selection
 from xpnet.random.threefry import signed32, threefry2x32
 
-__all__ = ["Generator", "default_generator", "seed"]
+__all__ = ["Generator", "default_generator", "seed", "undrawn", "upload"]
 
 _WORDS = 2**32
 
@@ -77,6 +77,28 @@ class Generator:
             )
         vars(self).update({name: _word(name, number) for name, number in state.items()})
 
+    def reserve(self, draws: int) -> Generator:
+        """Set draws aside for later.
+
+        Parameters
+        ----------
+        draws : int
+            How many; this generator goes on behind them.
+
+        Returns
+        -------
+        Generator
+            Makes them: its numbers are those that this one would have made now.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many left.
+        """
+        reserved = Generator(self.seed, self.stream)
+        reserved.draws = self._advance(draws)
+        return reserved
+
     def bits(self, xp: Namespace, n: int, *, device: Device | None = None) -> Array:
         """Draw random bits where they are needed.
 
@@ -102,14 +124,8 @@ class Generator:
         blocks = (n + 1) // 2
         if blocks > _WORDS // 2:
             raise ValueError(f"Generator: {n} words are too many for one draw, at most 2**32")
-        if self.draws >= _WORDS:
-            raise ValueError("Generator: no draws are left of 2**32; use another stream")
+        draw = xp.full((blocks,), signed32(self._advance(1)), dtype=xp.int32, device=device)
         block = xp.arange(blocks, dtype=xp.int32, device=device)
-        draw = xp.full((blocks,), signed32(self.draws), dtype=xp.int32, device=device)
-        watching = _watching.get()
-        if watching is not None:
-            watching.setdefault(self, self.draws)
-        self.draws += 1
         words = threefry2x32(xp, (self.seed, self.stream), (block, draw))
         return xp.concat(words)[:n]
 
@@ -169,7 +185,7 @@ class Generator:
         """
         backend, _ = selection()
         unit = self._uniform(shape, double=_is_double(backend, dtype))
-        return _upload(unit * (high - low) + low, dtype, device)
+        return upload(unit * (high - low) + low, dtype, device)
 
     def normal(
         self,
@@ -206,7 +222,7 @@ class Generator:
         xp = host().namespace()
         u, v = self._uniform(shape, double=True), self._uniform(shape, double=True)
         z = xp.sqrt(-2 * xp.log1p(-u)) * xp.cos(2 * math.pi * v)
-        return _upload(mean + std * z, dtype, device)
+        return upload(mean + std * z, dtype, device)
 
     def permutation(self, n: int) -> HostArray:
         """Draw an order of ``0, ..., n - 1``.
@@ -224,6 +240,17 @@ class Generator:
         xp = host().namespace()
         order: HostArray = xp.argsort(self._uniform((n,), double=True), stable=True)
         return order
+
+    def _advance(self, draws: int) -> int:
+        """Count some draws as made; return the number of the first."""
+        first = self.draws
+        if first + draws > _WORDS:
+            raise ValueError("Generator: no draws are left of 2**32; use another stream")
+        watching = _watching.get()
+        if watching is not None:
+            watching.setdefault(self, first)
+        self.draws += draws
+        return first
 
     def _uniform(self, shape: tuple[int, ...], *, double: bool) -> HostArray:
         """Draw multiples of 2**-24 in float32, or of 2**-53 in float64, in [0, 1), on the host."""
@@ -255,7 +282,7 @@ def _is_double(backend: Backend, dtype: DType | str) -> bool:
     return bool(backend.dtype(dtype) == backend.namespace().float64)
 
 
-def _upload(array: HostArray, dtype: DType | str, device: Device | None) -> Array:
+def upload(array: HostArray, dtype: DType | str, device: Device | None) -> Array:
     """Move a host array to the selected backend."""
     backend, chosen = selection()
     if isinstance(device, str):
@@ -297,6 +324,17 @@ def replayed(draws: dict[Generator, int]) -> Iterator[None]:
     finally:
         for generator, count in now.items():
             generator.draws = count
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Put the generators that are used meanwhile back to where they were."""
+    with watched() as draws:
+        try:
+            yield
+        finally:
+            for generator, count in draws.items():
+                generator.draws = count
 
 
 _default = Generator(0)
