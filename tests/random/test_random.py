@@ -13,6 +13,7 @@ import pytest
 import xpnet as xn
 from xpnet import Generator
 from xpnet.random import default_generator, threefry2x32
+from xpnet.random.generator import undrawn
 
 # Key, counter and block, from the known-answer tests that the authors publish (Random123).
 KNOWN_ANSWERS = [
@@ -333,3 +334,32 @@ def test_seed_starts_the_default_generator_anew():
     np.testing.assert_array_equal(default_generator().bits(np, 6), expected)
     with pytest.raises(ValueError, match=r"seed must be an integer in \[0, 2\*\*32\), got -1"):
         xn.seed(-1)
+
+
+def test_reserved_draws_are_those_that_would_have_come():
+    rng, same = Generator(3, stream=1), Generator(3, stream=1)
+    for each in (rng, same):
+        each.uniform((2,))
+    reserved = rng.reserve(2)
+    expected = [same.uniform((4,)).tolist() for _ in range(3)]
+    assert rng.uniform((4,)).tolist() == expected[2]
+    assert [reserved.uniform((4,)).tolist() for _ in range(2)] == expected[:2]
+    assert (rng.draws, reserved.stream) == (4, 1)
+    with pytest.raises(ValueError, match=r"^Generator: no draws are left of 2\*\*32"):
+        rng.reserve(2**32)
+    assert rng.draws == 4
+
+
+def test_generators_are_put_back():
+    rng, unused = Generator(1), Generator(2)
+    rng.permutation(3)
+
+    def use() -> None:
+        with undrawn():
+            rng.permutation(3)
+            rng.reserve(5)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+    assert (rng.draws, unused.draws) == (1, 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from xpnet._typing import Array, Device, DType
@@ -123,27 +123,39 @@ class Lazy(Module):
 @contextmanager
 def still_waiting(model: Module) -> Iterator[None]:
     """Let the layers that wait for the first batch wait again afterwards."""
-    before = [(vars(x), dict(vars(x))) for _, x in model.modules() if x.is_waiting()]
+    wait = _waiting(model)
     try:
         yield
     finally:
-        for attributes, was in before:
-            attributes.update(was)
+        wait()
 
 
 @contextmanager
 def widths_from(model: Module, state: Mapping[str, Array]) -> Iterator[None]:
     """Make the arrays of the layers that wait, as wide as those of a state; not after an error."""
-    with ExitStack() as stack:
-        stack.enter_context(still_waiting(model))
+    wait = _waiting(model)
+    try:
         for path, module in model.modules():
             if isinstance(module, Lazy) and module.is_waiting():
                 names = {slot.name: slot.key for slot in module.own_slots(path)}
                 own = {key: state[name] for name, key in names.items() if name in state}
-                with suppress(LookupError):  # what is missing is reported with all the rest
+                with suppress(LookupError, AttributeError):  # `slots` then names the layer
                     module.make_now(module.width_of(own))
         yield
-        stack.pop_all()
+    except BaseException:
+        wait()
+        raise
+
+
+def _waiting(model: Module) -> Callable[[], None]:
+    """Return a function that lets the layers that wait now wait again."""
+    before = [(vars(x), dict(vars(x))) for _, x in model.modules() if x.is_waiting()]
+
+    def wait() -> None:
+        for attributes, was in before:
+            attributes.update(was)
+
+    return wait
 
 
 def check_dtype(layer: str, x: Array, parameter: Array) -> None:

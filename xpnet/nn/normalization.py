@@ -160,7 +160,6 @@ class BatchNorm1d(Lazy):
 
     def _normalize(self, x: Array) -> Array:
         """Normalize by the statistics of the batch, and average them in training."""
-        xp = array_namespace(x)
         axes = (0, 2) if x.ndim == 3 else (0,)
         n = math.prod(x.shape[axis] for axis in axes)
         if n < 2:
@@ -169,15 +168,17 @@ class BatchNorm1d(Lazy):
                 f"got an input of shape {tuple(x.shape)}; use larger batches, or model.eval()"
             )
         moments: list[tuple[Array, Array]] = []
-        y = _standardize(x, axis=axes, eps=self.eps, moments=moments)
+        y = _standardize(x, axis=axes, eps=self.eps, note=moments.append)
         if self.training and self.running_mean is not None:
+            xp = array_namespace(*moments[-1])
             mean, var = (xp.reshape(moment, (-1,)) for moment in moments[-1])
             self.num_batches_tracked = self.num_batches_tracked + 1
             part: Any = self.momentum
             if part is None:
-                part = 1 / xp.astype(self.num_batches_tracked, x.dtype)
-            self.running_mean = self.running_mean * (1 - part) + mean * part
-            self.running_var = self.running_var * (1 - part) + var * (part * (n / (n - 1)))
+                count = self.num_batches_tracked
+                part = 1 / array_namespace(count).astype(count, x.dtype)
+            self.running_mean = self.running_mean * (1 - part) + part * mean
+            self.running_var = self.running_var * (1 - part) + part * (n / (n - 1)) * var
         return y
 
     def extra_repr(self) -> str:
@@ -328,9 +329,9 @@ def _standardize(
     *,
     axis: tuple[int, ...],
     eps: float,
-    moments: list[tuple[Array, Array]] | None = None,
+    note: Callable[[tuple[Array, Array]], None] | None = None,
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """Return ``y = (x - mean) / sqrt(var + eps)``; mean and variance are added to `moments`.
+    """Return ``y = (x - mean) / sqrt(var + eps)``, and tell `note` mean and variance.
 
     With ``s = sqrt(var + eps)`` its gradient is ``(g - mean(g) - y mean(g y)) / s``.
     """
@@ -344,8 +345,8 @@ def _standardize(
     var = mean(deviation * deviation)
     s = xp.sqrt(var + eps)
     y = deviation / s
-    if moments is not None:
-        moments.append((center, var))  # the last are ordinary arrays, at any level of `grad`
+    if note is not None:
+        note((center, var))  # once for each level of `grad`, ordinary arrays last
     return y, lambda grad: (grad - mean(grad) - y * mean(grad * y)) / s
 
 
