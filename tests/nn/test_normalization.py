@@ -1,7 +1,10 @@
 """Normalization equals PyTorch's: values, two derivatives, and the averages of several batches."""
 
 import math
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -147,6 +150,25 @@ def test_batch_norm_trains_inside_of_a_network(lib):
             optimizer.update(model, xn.grad(total)(model, x, x[:, :2]))
     assert int(model[0].num_batches_tracked) == int(model[2].num_batches_tracked) == 2
     lib.close(model[0].running_mean, lib.to_host(x).mean(axis=0), 1e-5, 1e-6)
+
+
+def test_jax_counts_batches_without_64_bits():
+    pytest.importorskip("jax")
+    code = """if True:
+        import xpnet as xn
+        with xn.use_backend("jax"):
+            layer = xn.nn.BatchNorm1d(2, momentum=None)
+            layer(xn.asarray([[1.0, 2.0], [3.0, 4.0]]))
+            print(layer.num_batches_tracked.dtype, layer.num_batches_tracked, layer.running_mean)
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "JAX_ENABLE_X64": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "int32 1 [2. 3.]\n"
 
 
 @pytest.mark.parametrize(

@@ -217,14 +217,18 @@ def gelu(
         raise ValueError(f'gelu: approximate must be "none" or "tanh", got {approximate!r}')
     xp = array_namespace(x)
     t = xp.clip(x, -_GELU_FLAT, _GELU_FLAT)
-    u = math.sqrt(8 / math.pi) * (t + 0.044715 * t * t * t)
-    weight = ndtr(t) if approximate == "none" else expit(u)
+    if approximate == "none":
+        weight = ndtr(t)
+    else:
+        twice_u = math.sqrt(8 / math.pi) * (t + 0.044715 * t * t * t)
+        weight = expit(twice_u)
 
     def vjp(grad: Array) -> Array:
         if approximate == "none":
             slope = bell(t, 0.5) / math.sqrt(2 * math.pi)
         else:
-            slope = weight * expit(-u) * (math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * t * t))
+            du = math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * t * t)
+            slope = weight * expit(-twice_u) * du
         return grad * (weight + t * slope)
 
     return xp.maximum(x, -_GELU_FLAT) * weight, vjp

@@ -14,6 +14,7 @@ from xpnet.nn.lazy import Lazy, check_dtype
 from xpnet.nn.module import Buffer, Parameter
 from xpnet.random import Generator
 from xpnet.state import BUFFER, PARAMETER, Role
+from xpnet.transfer import asarray
 
 __all__ = ["BatchNorm1d", "LayerNorm"]
 
@@ -47,7 +48,7 @@ class BatchNorm1d(Lazy):
         What the channels are multiplied by, first 1, and what is added, first 0.
     running_mean, running_var : array, shape (C,), or None
         The averages, first 0 and 1.
-    num_batches_tracked : array, shape (), int64, or None
+    num_batches_tracked : array, shape (), int64 where the library has it, or None
         How many batches they are of.
 
     Raises
@@ -128,7 +129,7 @@ class BatchNorm1d(Lazy):
         if self.track_running_stats:
             self.running_mean = Buffer(init.zeros((width,), dtype=dtype, device=device))
             self.running_var = Buffer(init.ones((width,), dtype=dtype, device=device))
-            self.num_batches_tracked = Buffer(init.zeros((), dtype="int64", device=device))
+            self.num_batches_tracked = Buffer(asarray(0, device=device))
 
     def width_of(self, state: Mapping[str, Array]) -> Any:
         """See `Lazy.width_of`."""
