@@ -382,10 +382,10 @@ class Module(Stateful):
         >>> model.initialize(xn.asarray([[1.0, 2.0]])).weight.shape
         (10, 2)
         """
-        from xpnet.nn.observe import undisturbed  # which needs this module
+        from xpnet.nn.modes import evaluating, undisturbed  # which need this module
 
         if any(module.is_waiting() for _, module in self.modules()):
-            with undisturbed(self):
+            with undisturbed(self), evaluating(self):
                 self(*args)
         return self
 

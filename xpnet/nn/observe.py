@@ -7,11 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from xpnet.nn.module import Module
-from xpnet.random.generator import undrawn
-from xpnet.scatter import copy
-from xpnet.state import BUFFER
 
-__all__ = ["observe", "undisturbed"]
+__all__ = ["observe"]
 
 
 @contextmanager
@@ -70,25 +67,3 @@ def _observed(
             del attributes["forward"]
         else:
             attributes["forward"] = before
-
-
-@contextmanager
-def undisturbed(model: Module) -> Iterator[None]:
-    """Switch a model to evaluation; put its modes, buffers and random generators back afterwards.
-
-    Layers that wait for the first batch may take it.
-    """
-    modes = [(module, module.training) for _, module in model.modules()]
-    slots = [slot for _, module in model.modules() for slot in module.own_slots()]
-    buffers = [(x, x.array) for x in slots if x.role == BUFFER and x.array is not None]
-    for slot, array in buffers:
-        slot.put(copy(array))  # the model may write into it
-    try:
-        with undrawn():
-            model.eval()
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for slot, array in buffers:
-            slot.put(array)

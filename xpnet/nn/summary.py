@@ -11,7 +11,8 @@ from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.nn.lazy import still_waiting
 from xpnet.nn.module import Module
-from xpnet.nn.observe import observe, undisturbed
+from xpnet.nn.modes import evaluating, undisturbed
+from xpnet.nn.observe import observe
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot
 
 __all__ = ["Summary", "summarize"]
@@ -46,6 +47,7 @@ def summarize(model: Module, *example_inputs: Any) -> Summary:
         if example_inputs:
             stack.enter_context(still_waiting(model))
             stack.enter_context(undisturbed(model))
+            stack.enter_context(evaluating(model))
             stack.enter_context(observe(model, note))
             model(*example_inputs)
         return Summary(_text(model, shapes if example_inputs else None))
