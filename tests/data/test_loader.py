@@ -96,6 +96,40 @@ def test_two_loops_at_once_do_not_disturb_each_other(lib: Any) -> None:
         assert samples(lib, batches) == ORDERS
 
 
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_from_a_batch_on(lib: Any, shuffle: bool, start: int) -> None:
+    """The rest of the loop that was interrupted, and then the loop that would have come next."""
+    loader = Loader(data(lib), 3, shuffle=shuffle, rng=xn.Generator(3))
+    with lib.guard():
+        rest, following = list(loader.batches(start)), list(loader)
+    first, second = ORDERS if shuffle else [list(range(7))] * 2
+    assert samples(lib, rest) == [first[:3], first[3:6], first[6:]][start:]
+    assert samples(lib, following) == [second[:3], second[3:6], second[6:]]
+
+
+def test_batches_that_are_left_out_are_not_gathered() -> None:
+    class Asked(np.ndarray):
+        def __getitem__(self, key: Any) -> Any:
+            asked.append(key[0])
+            return super().__getitem__(key)
+
+    asked: list[slice] = []
+    loader = Loader((np.zeros((7, 2)).view(Asked),), 3)
+    assert len(list(loader.batches(2))) == 1
+    assert asked == [slice(6, 7)]
+
+
+@pytest.mark.parametrize("start", [-1, 4])
+def test_from_a_batch_that_is_not_there(lib: Any, start: int) -> None:
+    message = (
+        "Loader.batches: expected a start from 0 to the 3 batches there are, "
+        rf"got {start}; was batch_size or the data changed\?"
+    )
+    with pytest.raises(ValueError, match=message):
+        Loader(data(lib), 3).batches(start)  # not only when the first batch is asked for
+
+
 def test_many_samples_each_once(lib: Any) -> None:
     n = 1000
     labels = lib.asarray(np.arange(n), "int64")

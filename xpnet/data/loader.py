@@ -78,12 +78,48 @@ class Loader:
         return full if self.drop_last or not rest else full + 1
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        return self.batches()
+
+    def batches(self, start: int = 0) -> Iterator[tuple[Array, ...]]:
+        """Yield the batches of one loop from number `start` on.
+
+        Parameters
+        ----------
+        start : int, optional
+            How many to leave out. Their samples are not gathered, but the same order is drawn as
+            for a whole loop, so that an interrupted one can be gone on with.
+
+        Yields
+        ------
+        tuple of array
+            As a ``for`` loop over the loader does.
+
+        Raises
+        ------
+        ValueError
+            If `start` is negative or more than the number of batches.
+
+        Examples
+        --------
+        >>> import xpnet as xn
+        >>> list(xn.data.Loader((xn.asarray([1, 2, 3]),), 2).batches(1))
+        [(array([3]),)]
+        """
+        if not 0 <= start <= len(self):
+            raise ValueError(
+                f"Loader.batches: expected a start from 0 to the {len(self)} batches there are, "
+                f"got {start}; was batch_size or the data changed?"
+            )
+        return self._batches(start)
+
+    def _batches(self, first: int) -> Iterator[tuple[Array, ...]]:
         xp = array_namespace(*self.arrays)
         order = None
         if self.shuffle:
             rng = default_generator() if self.rng is None else self.rng
             order = put_like(rng.permutation(self._samples), self.arrays[0])
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+        for batch in range(first, len(self)):
+            start = batch * self.batch_size
             stop = min(start + self.batch_size, self._samples)
             if order is None:
                 yield tuple(array[start:stop, ...] for array in self.arrays)
