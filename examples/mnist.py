@@ -27,9 +27,7 @@ def main():
     optimizer = optim.Adam(args.learning_rate)
     done = 0
     if args.resume:
-        progress = xn.checkpoint.load(args.resume, model, optimizer)
-        done = progress.get("epoch", 0)
-        rng.load_state_dict(progress.get("rng", rng.state_dict()))
+        done = xn.checkpoint.load(args.resume, model, optimizer, rng=rng).get("epoch", 0)
     count = sum(math.prod(parameter.shape) for parameter in model.parameters().values())
     print(
         f"{backend.title} {backend.version()}, device {backend.device_name(train[0].device)}, "
@@ -38,7 +36,7 @@ def main():
     )
 
     def save(epoch):
-        xn.checkpoint.save(args.output, model, optimizer, epoch=epoch, rng=rng.state_dict())
+        xn.checkpoint.save(args.output, model, optimizer, rng=rng, epoch=epoch)
 
     if not os.path.exists(args.output):
         save(done)  # so that Ctrl-C always leaves one
@@ -108,7 +106,7 @@ def parse_arguments():
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--hidden", type=int, nargs="*", default=[512], help="layer widths")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="mnist.safetensors", help="checkpoint to write")
+    parser.add_argument("--output", default="mnist-checkpoint", help="checkpoint to write")
     parser.add_argument("--resume", metavar="CHECKPOINT", help="checkpoint to continue from")
     return parser.parse_args()
 

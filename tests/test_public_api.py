@@ -30,7 +30,7 @@ LIBRARIES = {
 }
 # Files, checkpoints and pictures: there NumPy is the format of host memory.
 HOST_MEMORY = {
-    *("checkpoint.py", "data/datasets.py", "data/idx.py"),
+    *("checkpoint/tensors.py", "data/datasets.py", "data/idx.py"),
     *("plots/boundary.py", "plots/confusion.py", "plots/figure.py"),
 }
 MATHEMATICS = [

@@ -1,147 +1,295 @@
-"""Checkpoints: a model, its optimizer and a few numbers in one safetensors file."""
+"""Save the parts of a run, and load them all or none."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
-
-from xpnet._typing import Array, HostArray
-from xpnet.errors import DataError, MissingPackageError
-from xpnet.namespace import is_array
+from xpnet._typing import HostArray, Tree
+from xpnet.checkpoint.folder import STATE, TENSORS, read, read_limited, verify, write
+from xpnet.checkpoint.parts import decode, encode
+from xpnet.checkpoint.tensors import pack, safetensors, unpack
+from xpnet.errors import DataError
 from xpnet.nn import Module
-from xpnet.optim import Optimizer
-from xpnet.transfer import to_host
 
 __all__ = ["load", "save"]
 
-_KEY = "xpnet-checkpoint-1"  # one entry: the order of several would vary from file to file
+_FORMAT, _VERSION = "xpnet checkpoint", 1
+_MOST_STATE = 2**26  # bytes; as Python objects some ten times as many
 
 
 def save(
     path: str | os.PathLike[str],
-    model: Module,
-    optimizer: Optimizer | None = None,
-    **progress: Any,
+    model: Module | None = None,
+    optimizer: Any = None,
+    **parts: Any,
 ) -> None:
-    """Write a checkpoint; a file that is there is replaced at once or, if this fails, kept.
+    """Write a checkpoint; one that is there is replaced at once or, if this fails, kept.
 
     Parameters
     ----------
     path : str or path
-        The file.
-    model : Module
+        The folder, below one that exists. `xpnet.checkpoint` describes what is in it.
+    model : Module, optional
         All its parameters and buffers are saved.
     optimizer : Optimizer, optional
-        Its moments and number of updates are saved, its settings are not.
-    **progress
-        Anything that JSON can hold, such as ``epoch=3`` or ``rng=rng.state_dict()``.
+        Its moments and numbers of updates are saved, its settings are not.
+    **parts
+        Each an object with ``state_dict()`` and ``load_state_dict(state)``, such as a `Generator`,
+        or a tree: dicts with keys of type str, lists and tuples whose leaves are arrays of any
+        library, str, int, float, bool or None. Names are ASCII.
 
     Raises
     ------
+    TypeError
+        If anything is of another type, or an array of a dtype that safetensors files do not have;
+        the message says where. Nothing is written then.
+    ValueError
+        If a part has no proper name, two arrays the same one, a tree more than 100 levels, or
+        a file would be larger than `load` accepts.
+    FileExistsError
+        If there is something else than a checkpoint or an empty folder at `path`.
     MissingPackageError
         If safetensors is not installed.
     OSError
-        If the file cannot be written.
+        If the files cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import xpnet as xn
+    >>> model, rng = xn.nn.Linear(2, 1), xn.Generator(3)
+    >>> with TemporaryDirectory() as runs:
+    ...     xn.checkpoint.save(f"{runs}/last", model, rng=rng, epoch=3, history={"loss": [0.5]})
+    ...     print(sorted(os.listdir(f"{runs}/last")))
+    ...     again = xn.nn.Linear(2, 1)
+    ...     xn.checkpoint.load(f"{runs}/last", again, rng=xn.Generator(0))
+    ['SHA256SUMS', 'model.safetensors', 'state.json']
+    {'epoch': 3, 'history': {'loss': [0.5]}}
+    >>> bool((again.weight == model.weight).all())
+    True
     """
-    _, format_ = _safetensors()
-    tensors = _prefixed("model", model.state_dict())
-    about: dict[str, Any] = {"progress": progress}
-    if optimizer is not None:
-        state = optimizer.state_dict()
-        arrays = {name: x for name, x in state.items() if is_array(x)}
-        about |= {name: x for name, x in state.items() if name not in arrays}
-        tensors |= _prefixed("optimizer", arrays)
-    content = format_.save(tensors, metadata={_KEY: json.dumps(about)})
-    part = Path(f"{os.fspath(path)}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    safetensors()  # if it is missing, this is the time to say so
+    given = _given("save", model, optimizer, parts)
+    _check_names(given)
+    encoded, arrays = {}, {}
+    for name, thing in given.items():
+        tree = thing.state_dict() if _has_state(thing) else thing
+        encoded[name], arrays[name] = encode(tree, name, "save")
+    state = {"format": _FORMAT, "version": _VERSION, "parts": encoded}
+    content = json.dumps(state, indent=2, allow_nan=False).encode()
+    if len(content) > _MOST_STATE:
+        raise ValueError(
+            f"save: expected at most {_MOST_STATE} bytes of JSON, the parts take {len(content)}; "
+            "make arrays of long lists of numbers"
+        )
+    write(_folder(path, "save"), _files(content, arrays))
 
 
 def load(
-    path: str | os.PathLike[str], model: Module, optimizer: Optimizer | None = None
+    path: str | os.PathLike[str],
+    model: Module | None = None,
+    optimizer: Any = None,
+    **objects: Any,
 ) -> dict[str, Any]:
-    """Read a checkpoint into a model and its optimizer.
+    """Read a checkpoint; each object takes its part on, and the other parts are returned.
 
     Parameters
     ----------
     path : str or path
-        A file from `save`, on whatever array library.
-    model : Module
+        A folder from `save`, on whatever array library. ``<path>.old`` is read if it is missing,
+        which is so when `save` was killed in the right moment.
+    model : Module, optional
         Of the same structure as the saved one; takes on its parameters and buffers.
     optimizer : Optimizer, optional
-        Of the same class as the saved one; takes on its moments and number of updates.
+        Of the same class as the saved one; takes on its moments and number of updates, for the
+        parameters of `model`.
+    **objects
+        Those whose ``load_state_dict(state)`` takes on the part of the same name.
 
     Returns
     -------
     dict
-        What was saved besides.
+        The parts for which no object was given, as trees: arrays are those of NumPy, tuples have
+        become lists.
 
     Raises
     ------
     DataError
-        If the file is damaged or no checkpoint of xpnet.
+        If the checkpoint is damaged, incomplete, foreign or of a newer version; the message names
+        the file.
+    FileNotFoundError
+        If there is nothing at `path`.
     ValueError
-        If it does not fit the model or the optimizer; neither is changed then.
+        If there is no part for an object, or it does not fit.
+    TypeError
+        If an object cannot take on a state, or `optimizer` is given without `model`.
     MissingPackageError
         If safetensors is not installed.
     OSError
-        If the file cannot be read.
+        If the files cannot be read.
+
+    Notes
+    -----
+    Everything is read and verified before anything is changed, and with bounded memory: some times
+    the size of the files. If an object then refuses its part, those before it get back what they
+    had.
+
+    Examples
+    --------
+    See `save`.
     """
-    package, _ = _safetensors()
+    safetensors()
+    given = _given("load", model, optimizer, objects)
+    for name, thing in given.items():
+        if not _has_state(thing):
+            raise TypeError(
+                f"load: {name}: expected an object with state_dict() and load_state_dict(state), "
+                f"got {type(thing).__name__}; leave it out to have the part returned"
+            )
+    if optimizer is not None and model is None:
+        raise TypeError("load: optimizer: expected its model as well, got None; pass model=")
+    found = read(Path(path), _read)
+    missing = [name for name in given if name not in found]
+    if missing:
+        raise ValueError(
+            f"load: {path}: expected the parts {', '.join(given)}, found "
+            f"{', '.join(found) or 'none'}; leave out {', '.join(missing)}, or take another one"
+        )
+    _restore(path, model, given, found)
+    return {name: tree for name, tree in found.items() if name not in given}
+
+
+def _given(where: str, model: Any, optimizer: Any, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parts by name, in the order in which they are saved and loaded."""
+    if model is not None and not isinstance(model, Module):
+        raise TypeError(
+            f"{where}: model: expected a Module, got {type(model).__name__}; pass others by name"
+        )
+    if optimizer is not None and not _has_state(optimizer):
+        raise TypeError(
+            f"{where}: optimizer: expected an Optimizer, got {type(optimizer).__name__}; pass "
+            "others by name"
+        )
+    both = {"model": model, "optimizer": optimizer}
+    return {name: thing for name, thing in both.items() if thing is not None} | dict(others)
+
+
+def _has_state(thing: Any) -> bool:
+    methods = (getattr(thing, name, None) for name in ("state_dict", "load_state_dict"))
+    return all(map(callable, methods))
+
+
+def _check_names(given: Mapping[str, Any]) -> None:
+    """Refuse what cannot be the name of a file, or the same file where case does not count."""
+    seen: dict[str, str] = {}
+    for name in given:
+        other = seen.setdefault(name.lower(), name)
+        if other != name or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(
+                "save: expected names of parts of ASCII letters, digits and _ that do not start "
+                f"with a digit and differ in more than case, got {name!r}"
+                + (f" and {other!r}; rename one" if other != name else "; rename it")
+            )
+
+
+def _folder(path: str | os.PathLike[str], where: str) -> Path:
+    folder = Path(path)
+    if folder.name in ("", ".."):
+        raise ValueError(
+            f"{where}: expected the path of a folder to write, got {os.fspath(path)!r}; add a name"
+        )
+    return folder
+
+
+def _files(state: bytes, arrays: Mapping[str, dict[str, HostArray]]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file, one in memory at a time."""
+    yield STATE, state
+    for name, tensors in arrays.items():
+        if tensors:
+            yield f"{name}{TENSORS}", pack(tensors, f"save: {name}")
+
+
+def _read(folder: Path) -> dict[str, Tree]:
+    """Return all parts of a checkpoint."""
+    names = verify(folder)
+    file = folder / STATE
+    encoded = _parse(file)
+    trees = {}
+    for part, tree in encoded.items():
+        name = f"{part}{TENSORS}"
+        arrays = unpack(folder / name) if name in names else {}
+        trees[part] = decode(tree, arrays, f"load: {file}: {part}")
+    return trees
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    """Return the parts as they are in the JSON."""
     try:
-        with package.safe_open(os.fspath(path), framework="np") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except package.SafetensorError as error:
-        raise DataError(f"{path}: damaged, or not a safetensors file ({error})") from error
-    try:
-        about = json.loads(metadata[_KEY])
-        progress: dict[str, Any] = dict(about["progress"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: a safetensors file, but not a checkpoint that xpnet has written"
-        ) from error
-    before = model.state_dict()
-    model.load_state_dict(_below("model", tensors))
-    if optimizer is not None:
-        try:
-            numbers = {name: x for name, x in about.items() if name != "progress"}
-            optimizer.load_state_dict(_below("optimizer", tensors) | numbers, model)
-        except BaseException:
-            model.load_state_dict(before)
+        state = json.loads(read_limited(file, _MOST_STATE), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
             raise
-    return progress
-
-
-def _prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, HostArray]:
-    return {
-        f"{prefix}.{name}": np.asarray(to_host(array), order="C") for name, array in arrays.items()
-    }
-
-
-def _below(prefix: str, arrays: Mapping[str, HostArray]) -> dict[str, HostArray]:
-    start = f"{prefix}."
-    return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
-
-
-def _safetensors() -> tuple[Any, Any]:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError as error:
-        raise MissingPackageError(
-            'checkpoints need the package safetensors. Install: pip install "xpnet[examples]"'
+        raise DataError(
+            f"load: {file}: expected JSON, found something else ({error}); take another checkpoint"
         ) from error
-    return safetensors, safetensors.numpy
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise DataError(
+            f'load: {file}: expected "format": "{_FORMAT}", found JSON of another kind; was it '
+            "written by another program?"
+        )
+    version = state.get("version")
+    if isinstance(version, int) and version > _VERSION:
+        raise DataError(
+            f"load: {file}: expected version {_VERSION} of the format, found version {version}; "
+            "it was written by a newer xpnet: upgrade"
+        )
+    encoded = state.get("parts")
+    if version != _VERSION or not isinstance(encoded, dict):
+        raise DataError(
+            f'load: {file}: expected "version": {_VERSION} and "parts", found version {version!r} '
+            f"and {type(encoded).__name__}; take another checkpoint"
+        )
+    return encoded
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _restore(
+    path: str | os.PathLike[str],
+    model: Module | None,
+    given: Mapping[str, Any],
+    found: Mapping[str, Tree],
+) -> None:
+    """Let each object take on its part; if one cannot, let none."""
+
+    def put(name: str, state: Tree) -> None:
+        arguments = (state, model) if name == "optimizer" else (state,)
+        given[name].load_state_dict(*arguments)
+
+    before = {name: thing.state_dict() for name, thing in given.items()}
+    done: list[str] = []
+    try:
+        for name in given:
+            put(name, found[name])
+            done.append(name)
+    except BaseException as error:
+        for changed in reversed(done):
+            try:
+                put(changed, before[changed])
+            except Exception as failure:
+                error.add_note(f"{changed} could not be given back what it had: {failure}")
+        error.add_note(f"while loading the part {name!r} of {os.fspath(path)}")
+        if isinstance(error, (TypeError, LookupError, AttributeError)):
+            raise DataError(
+                f"load: {os.fspath(path)}: {name}: expected what the state_dict of a "
+                f"{type(given[name]).__name__} returns, found something else ({error!r}); was it "
+                "saved by another class?"
+            ) from error
+        raise
