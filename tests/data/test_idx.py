@@ -253,6 +253,65 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, tail: bytes) -> None:
         assert idx_bytes(result) == b"\0\0" + tail
 
 
+# What the published files look like: images and labels, plain, with a known checksum.
+PLAIN = {
+    "images": idx_bytes(np.arange(18, dtype=np.uint8).reshape(2, 3, 3)),
+    "labels": idx_bytes(np.arange(7, dtype=np.uint8)),
+    "float": idx_bytes(np.linspace(0, 1, 4).reshape(2, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_every_truncation_of_a_plain_file_is_refused(tmp_path: Path, kind: str) -> None:
+    for length in range(len(PLAIN[kind])):
+        message = refusal(write(tmp_path, PLAIN[kind][:length]))
+        assert "truncated" in message or "expected an IDX header" in message
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_every_flipped_bit_is_refused_or_within_the_data(tmp_path: Path, kind: str) -> None:
+    """Without a checksum, what is declared and what is there still have to agree."""
+    content = PLAIN[kind]
+    shape = read_idx(write(tmp_path, content)).shape
+    start = 4 + 4 * len(shape)
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file = write(tmp_path, bytes(damaged))
+        result = read_or_refuse(file)
+        if bit // 8 >= start:
+            assert result is not None
+            assert result.shape == shape
+        elif result is not None:  # of another dtype of this size, then
+            assert bit // 8 == 2
+            assert result.nbytes == len(content) - start
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_every_flipped_bit_is_refused_by_the_checksum(
+    tmp_path: Path, kind: str, pack: Callable[[bytes], bytes]
+) -> None:
+    content = PLAIN[kind]
+    digest = hashlib.sha256(content).hexdigest()
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        refusal(write(tmp_path, pack(bytes(damaged))), sha256=digest)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("size", [2**31 - 1, 2**24, -(2**31), 4])
+def test_other_sizes_than_there_are(tmp_path: Path, axis: int, size: int) -> None:
+    content = bytearray(PLAIN["images"])
+    struct.pack_into(">i", content, 4 + 4 * axis, size)
+    file = write(tmp_path, bytes(content))
+    messages = []
+    assert peak_memory(lambda: messages.append(refusal(file))) < 3 * MIB
+    expected = "at least 0" if size < 0 else "truncated" if size == 4 else "truncated|max_bytes"
+    assert re.search(expected, messages[0])
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent-idx"):
         read_idx(tmp_path / "absent-idx")
