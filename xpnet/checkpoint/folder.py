@@ -20,7 +20,7 @@ STATE = "state.json"
 TENSORS = ".safetensors"
 _SUMS = "SHA256SUMS"
 _NAME = r"state\.json|[A-Za-z_][A-Za-z0-9_]*\.safetensors"  # leads to no other folder
-_LINE = re.compile(rf"([0-9a-f]{{64}}) [ *]({_NAME})")
+_LINE = re.compile(rf"([0-9a-f]{{64}}) [ *]({_NAME})\n")
 _OURS = re.compile(rf"{_SUMS}|{_NAME}")
 _CHUNK = 2**20  # bytes
 _MOST_SUMS = 2**20
@@ -225,9 +225,9 @@ def verify(folder: Path) -> set[str]:
         raise DataError(f"load: {folder}: expected the folder of a checkpoint, found a file")
     sums = folder / _SUMS
     try:
-        lines = read_limited(sums, _MOST_SUMS).decode("ascii").removesuffix("\n").split("\n")
+        lines = read_limited(sums, _MOST_SUMS).decode("ascii").splitlines(keepends=True)
     except UnicodeDecodeError:
-        lines = [""]
+        lines = []
     matches = [_LINE.fullmatch(line) for line in lines]
     found = {match[2]: match[1] for match in matches if match}
     if len(found) < len(lines) or STATE not in found:

@@ -91,9 +91,9 @@ def decode(encoded: Any, arrays: dict[str, HostArray], where: str) -> Tree:
             )
         if name not in unused:
             raise DataError(
-                f"{where}: expected the array {name!r}, which "
-                f"{'is referred to twice' if name in arrays else 'the safetensors file lacks'}; "
-                f"{_FOREIGN}"
+                f"{where}: expected the array {name!r}"
+                + (" once, found it twice" if name in arrays else ", found none of this name")
+                + f"; {_FOREIGN}"
             )
         return unused.pop(name)
 
