@@ -19,7 +19,7 @@ from xpnet.nn import Module
 __all__ = ["load", "save"]
 
 _FORMAT, _VERSION = "xpnet checkpoint", 1
-_MOST_STATE = 2**26  # bytes; as Python objects some ten times as many
+_MOST_STATE = 2**26  # bytes; as Python objects up to some thirty times as many
 
 
 def save(
