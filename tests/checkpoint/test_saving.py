@@ -28,13 +28,16 @@ pytest.importorskip("safetensors")
 
 @pytest.mark.parametrize(
     "make",
-    [optim.Adam, optim.AdamW, lambda: optim.SGD(0.1, momentum=0.9), lambda: optim.SGD(0.1)],
-    ids=["Adam", "AdamW", "momentum", "SGD"],
+    [
+        *(optim.Adam, optim.AdamW, lambda: optim.SGD(0.1, momentum=0.9), lambda: optim.SGD(0.1)),
+        lambda: optim.Average(optim.Accumulate(optim.NAdam(), 2)),
+    ],
+    ids=["Adam", "AdamW", "momentum", "SGD", "wrapped"],
 )
 @pytest.mark.parametrize("updates", [0, 2])
 def test_round_trip(lib: Any, path: Path, new: Any, make: Any, updates: int) -> None:
     run = new(updates, optimizer=make())
-    saved = run.bits
+    saved, steps = run.bits, run.optimizer.steps
     run.save(path)
     assert run.bits == saved
     run.train(2)  # what was saved does not follow
@@ -42,7 +45,7 @@ def test_round_trip(lib: Any, path: Path, new: Any, make: Any, updates: int) -> 
     again = new(1, optimizer=make())
     assert again.load(path) == {}
     assert again.bits == saved
-    assert again.optimizer.steps == updates
+    assert again.optimizer.steps == steps
     for array in [*again.model.parameters().values(), *again.model.buffers().values()]:
         lib.to_host(array)  # checks library and device
 
@@ -281,6 +284,7 @@ def test_other_programs_can_read_them(path: Path) -> None:
             "optimizer": {
                 "steps": 1,
                 "updates": {"weight": 1, "bias": 1},
+                "rate_factor": 1.0,
                 "weight.velocity": {"$array": "weight.velocity"},
                 "bias.velocity": {"$array": "bias.velocity"},
             },
