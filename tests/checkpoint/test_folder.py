@@ -505,3 +505,21 @@ def test_where_folders_cannot_be_flushed(path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.undo()
     assert siblings(path) == {"last.tmp-4194305-00000000"}
     assert folder.verify(path) == {folder.STATE}
+
+
+# Removing
+
+
+def test_removed(path: Path) -> None:
+    checkpoint.save(path, epoch=1)
+    checkpoint.remove(path)
+    checkpoint.remove(path)  # nothing happens where nothing is
+    assert list(path.parent.iterdir()) == []
+
+
+def test_only_a_checkpoint_is_removed(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.txt").touch()
+    with pytest.raises(FileExistsError, match=r"remove: expected a checkpoint .*thesis\.txt"):
+        checkpoint.remove(path)
+    assert (path / "thesis.txt").exists()

@@ -32,6 +32,6 @@ disk fails; what a killed process has left is removed by the next `save` to the 
 process at a time may write to a path; any number may read it meanwhile.
 """
 
-from xpnet.checkpoint.saving import load, save
+from xpnet.checkpoint.saving import load, remove, save
 
-__all__ = ["load", "save"]
+__all__ = ["load", "remove", "save"]

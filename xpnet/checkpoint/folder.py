@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from xpnet.errors import DataError
 
-__all__ = ["STATE", "TENSORS", "read", "read_limited", "verify", "write"]
+__all__ = ["STATE", "TENSORS", "discard", "read", "read_limited", "verify", "write"]
 
 STATE = "state.json"
 TENSORS = ".safetensors"
@@ -38,8 +38,8 @@ Result = TypeVar("Result")
 def write(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write a folder of these files, with their checksums, in the place of `path`."""
     old = _old(path)
-    _check_replaceable(path)
-    _check_replaceable(old)
+    _check_removable("save", path)
+    _check_removable("save", old)
     _sweep(path)
     new = _temporary(path)
     _writing.add(new.name)
@@ -65,6 +65,14 @@ def write(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
             _discard(old, path)
 
 
+def discard(path: Path) -> None:
+    """Remove a checkpoint, if there is one; a part of it is never seen under its name."""
+    _check_removable("remove", path)
+    _sweep(path)
+    if _exists(path):
+        _discard(path, path)
+
+
 def _old(path: Path) -> Path:
     return path.with_name(f"{path.name}.old")
 
@@ -82,8 +90,8 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _check_replaceable(path: Path) -> None:
-    """Refuse to replace, and thereby to remove, anything but an empty folder or a checkpoint."""
+def _check_removable(where: str, path: Path) -> None:
+    """Refuse to remove anything but an empty folder or a checkpoint."""
     if not _exists(path):
         return
     if path.is_symlink():
@@ -97,7 +105,7 @@ def _check_replaceable(path: Path) -> None:
             return
         found = f"a folder that holds {', '.join(sorted(others or names)[:3])}"
     raise FileExistsError(
-        f"save: expected a checkpoint or nothing at {path}, found {found}; choose another path, "
+        f"{where}: expected a checkpoint or nothing at {path}, found {found}; choose another path, "
         "or move it away"
     )
 
@@ -135,10 +143,10 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _discard(old: Path, path: Path) -> None:
-    """Remove a checkpoint; a part of one is never seen under its name."""
+def _discard(folder: Path, path: Path) -> None:
+    """Remove what stands for `path`, under a name that the next writer of `path` cleans up."""
     temporary = _temporary(path)
-    os.rename(old, temporary)
+    os.rename(folder, temporary)
     _remove(temporary)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xpnet._typing import HostArray, Tree
-from xpnet.checkpoint.folder import STATE, TENSORS, read, read_limited, verify, write
+from xpnet.checkpoint.folder import STATE, TENSORS, discard, read, read_limited, verify, write
 from xpnet.checkpoint.parts import decode, encode
 from xpnet.checkpoint.tensors import pack, safetensors, unpack
 from xpnet.errors import DataError
 from xpnet.nn import Module
 
-__all__ = ["load", "save"]
+__all__ = ["load", "remove", "save"]
 
 _FORMAT, _VERSION = "xpnet checkpoint", 1
 _MOST_STATE = 2**26  # bytes; as Python objects up to some thirty times as many
@@ -162,6 +162,34 @@ def load(
         )
     _restore(path, model, given, found)
     return {name: tree for name, tree in found.items() if name not in given}
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a checkpoint; if this is interrupted, it is whole or not there.
+
+    Parameters
+    ----------
+    path : str or path
+        A folder from `save`; nothing happens if it is not there.
+
+    Raises
+    ------
+    FileExistsError
+        If something else is there; nothing is removed then.
+    OSError
+        If it cannot be removed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import xpnet as xn
+    >>> with TemporaryDirectory() as runs:
+    ...     xn.checkpoint.save(f"{runs}/last", epoch=3)
+    ...     xn.checkpoint.remove(f"{runs}/last")
+    ...     print(os.listdir(runs))
+    []
+    """
+    discard(_folder(path, "remove"))
 
 
 def _given(where: str, model: Any, optimizer: Any, others: Mapping[str, Any]) -> dict[str, Any]:
