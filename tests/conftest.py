@@ -128,6 +128,12 @@ def lib(request: pytest.FixtureRequest) -> Iterator[Library]:
         yield Library(name, backend, device)
 
 
+@pytest.fixture
+def syncs() -> tuple[str, ...]:
+    """Return the methods that bring the values of an array to Python."""
+    return SYNCS
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     xn.seed(0)

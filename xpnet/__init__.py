@@ -30,7 +30,8 @@ from xpnet.random import Generator, seed
 from xpnet.transfer import asarray, to_host
 
 if TYPE_CHECKING:
-    from xpnet import checkpoint, data, plots
+    from xpnet import callbacks, checkpoint, data, plots, train
+    from xpnet.train import Trainer
 
 __version__ = "0.1.0"
 
@@ -43,10 +44,12 @@ __all__ = [
     "MissingPackageError",
     "MissingRuleError",
     "TracedArrayError",
+    "Trainer",
     "array_namespace",
     "asarray",
     "autodiff",
     "available_backends",
+    "callbacks",
     "check_gradient",
     "checkpoint",
     "custom_gradient",
@@ -67,6 +70,7 @@ __all__ = [
     "special",
     "stop_gradient",
     "to_host",
+    "train",
     "use_backend",
     "value_and_grad",
     "vjp",
@@ -79,6 +83,8 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Import what works on files in host memory, and NumPy with it, only when it is used."""
-    if name in ("checkpoint", "data", "plots"):
+    if name in ("callbacks", "checkpoint", "data", "plots", "train"):
         return importlib.import_module(f"xpnet.{name}")
+    if name == "Trainer":
+        return importlib.import_module("xpnet.train").Trainer
     raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

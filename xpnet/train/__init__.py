@@ -1,1 +1,6 @@
-"""Training: the loop with its hooks, what it remembers, and what can be hung on it."""
+"""Training: the loop with its hooks, and what it remembers."""
+
+from xpnet.train.history import History
+from xpnet.train.trainer import Trainer
+
+__all__ = ["History", "Trainer"]

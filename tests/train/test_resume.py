@@ -1,0 +1,225 @@
+"""A training that was interrupted ends as if it had never been."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet import callbacks, losses, nn, optim
+from xpnet.train import History, Trainer
+
+pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
+
+RNG = np.random.default_rng(4)
+X = RNG.normal(size=(60, 4)).astype("float32")
+Y = np.argmax(X @ RNG.normal(size=(4, 3)) + RNG.normal(size=(60, 3)), axis=-1)
+
+
+def make_callbacks() -> list[Any]:
+    """Return new ones whose states all matter."""
+    return [
+        callbacks.EarlyStopping(patience=3),
+        callbacks.ReduceOnPlateau(factor=0.5, patience=1),
+    ]
+
+
+def train(folder: Path, *more: Any, resume: Any = None, epochs: int = 4) -> tuple[Any, History]:
+    """Train anew, as a program that was started again would."""
+    xn.seed(0)
+    model = nn.Sequential(
+        nn.Linear(4, 8, bias=False),  # its gradient would be nothing but rounding
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(None, 3),
+        nn.Dropout(0.1, rng=xn.Generator(5)),
+    )
+    optimizer = optim.Adam(optim.schedules.Cosine(0.1, 20))
+    trainer = Trainer(model, losses.cross_entropy, optimizer, metrics=["accuracy", "f1"])
+    history = trainer.fit(
+        (xn.asarray(X), xn.asarray(Y)),
+        epochs=epochs,
+        batch_size=11,
+        rng=xn.Generator(1),
+        validation_data=(xn.asarray(X), xn.asarray(Y)),
+        validation_freq=4,
+        validation_unit="step",
+        class_weight={0: 1.0, 1: 2.0, 2: 0.5},
+        callbacks=[*more, *make_callbacks()],
+        verbose=0,
+        resume=resume,
+    )
+    return model, history
+
+
+def assert_equal(found: tuple[Any, History], expected: tuple[Any, History], rtol: float) -> None:
+    for name, array in expected[0].state_dict().items():
+        ours = xn.to_host(found[0].state_dict()[name])
+        np.testing.assert_allclose(ours, xn.to_host(array), rtol=rtol, atol=rtol, err_msg=name)
+    assert list(found[1]) == list(expected[1])
+    for key, values in expected[1].items():
+        np.testing.assert_allclose(found[1][key], values, rtol=rtol, err_msg=key)
+    assert found[1].positions == expected[1].positions
+
+
+class Stop(callbacks.Callback):
+    """Interrupt the training after so many steps, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_batch_end(self, trainer: Trainer, loss: Any) -> None:
+        if trainer.steps == self.step:
+            trainer.stop("Ctrl-C")
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 6, 7, 12, 13, 18])
+def test_resumed_after_any_step(lib: Any, tmp_path: Path, step: int) -> None:
+    expected = train(tmp_path / "whole")
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    _, part = train(tmp_path, saving, Stop(step))
+    assert part.stopped == "Ctrl-C"
+    again = callbacks.Checkpoint(tmp_path / "run")
+    assert again.latest() == tmp_path / "run" / f"step-{step:08}"
+    found = train(tmp_path, again, resume=again.latest())
+    # The same operations in the same order: bit for bit where the library is.
+    assert_equal(found, expected, rtol=0.0)
+
+
+def test_resumed_on_another_library(lib: Any, tmp_path: Path) -> None:
+    with xn.use_backend("numpy"):
+        expected = train(tmp_path / "whole")
+        train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), Stop(9))
+    again = callbacks.Checkpoint(tmp_path / "run")
+    found = train(tmp_path, again, resume=again.latest())
+    assert_equal(found, expected, rtol=1e-3)  # rounding differs, and training spreads it
+
+
+def test_a_finished_training_stays_finished(tmp_path: Path) -> None:
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    model, history = train(tmp_path, saving)
+    found, again = train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
+    assert_equal((found, again), (model, history), rtol=0.0)
+
+
+def test_one_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
+    class Early(callbacks.Callback):
+        def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
+            trainer.stop("a callback")
+
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    train(tmp_path, saving, Early())
+    _, history = train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
+    assert (history.epochs, history.stopped) == (1, "a callback")
+
+
+def test_more_epochs_after_the_end(tmp_path: Path) -> None:
+    expected = train(tmp_path)
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    train(tmp_path, saving, epochs=2)
+    found = train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
+    assert found[1].epochs == expected[1].epochs
+    assert found[1]["loss"] == expected[1]["loss"]
+
+
+def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    train(tmp_path, saving, Stop(4))
+    model = nn.Sequential(nn.Linear(4, 3))
+    trainer = Trainer(model, losses.cross_entropy, optim.Adam(0.1), metrics=["accuracy"])
+    before = xn.to_host(model[0].weight)
+    with pytest.raises(ValueError, match=r"unknown: 1\.weight"):
+        trainer.fit((X, Y), resume=saving.latest(), verbose=0)
+    np.testing.assert_array_equal(model[0].weight, before)
+    with pytest.raises((OSError, ValueError), match="nowhere"):
+        trainer.fit((X, Y), resume=tmp_path / "nowhere", verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrics": ["accuracy"]}, r"has the metrics \['accuracy', 'f1'\], this one"),
+        ({"rng": None}, "has the random generators .*'order'.*; give fit and the layers the same"),
+    ],
+)
+def test_another_training_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    options: dict[str, Any] = {"rng": xn.Generator(1), "callbacks": make_callbacks()}
+    parts: dict[str, Any] = {"metrics": ["accuracy", "f1"]}
+
+    def fit(options: dict[str, Any], parts: dict[str, Any], resume: Any, extra: list[Any]) -> Any:
+        xn.seed(0)
+        model = nn.Sequential(nn.Linear(4, 3))
+        trainer = Trainer(model, losses.cross_entropy, optim.SGD(0.1), **parts)
+        options = options | {"callbacks": [*options["callbacks"], *extra]}
+        try:
+            trainer.fit((X, Y), validation_data=(X, Y), verbose=0, resume=resume, **options)
+        finally:
+            state = {name: xn.to_host(array) for name, array in model.state_dict().items()}
+            seen.append((state, trainer.optimizer.steps))
+        return state
+
+    seen: list[Any] = []
+    fit(options, parts, None, [saving])
+    xn.seed(0)
+    fresh = nn.Sequential(nn.Linear(4, 3))
+    draws = xn.random.default_generator().draws
+    with pytest.raises(ValueError, match=message):
+        fit(
+            {k: change.get(k, v) for k, v in options.items()},
+            {k: change.get(k, v) for k, v in parts.items()},
+            saving.latest(),
+            [],
+        )
+    state, steps = seen[-1]
+    assert steps == 0
+    np.testing.assert_array_equal(state["0.weight"], fresh[0].weight)
+    assert xn.random.default_generator().draws == draws
+
+
+KILLED = Path(__file__).parent / "killed.py"
+
+
+def run_killed(folder: Path, output: Path, delay: float | None) -> int:
+    """Run the program; kill it after `delay` seconds of training, if that comes first."""
+    process = subprocess.Popen(
+        [sys.executable, str(KILLED), str(folder), str(output)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    if delay is not None:
+        process.stdout.readline()  # it has begun to train
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=120)
+    return process.returncode
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """Fifty times SIGKILL: always a checkpoint that is read, in the end the same weights."""
+    assert run_killed(tmp_path / "whole", tmp_path / "whole.npz", None) == 0
+    expected = np.load(tmp_path / "whole.npz")
+    draw, kills, runs = random.Random(0), 0, 0
+    while kills < 50:
+        runs += 1
+        folder, output = tmp_path / f"run-{runs}", tmp_path / f"{runs}.npz"
+        while run_killed(folder, output, draw.uniform(0.0, 0.25)) == -signal.SIGKILL:
+            kills += 1
+            for path in folder.glob("step-????????"):
+                state = xn.checkpoint.load(path)
+                assert state["trainer"]["steps"] == int(path.name.removeprefix("step-"))
+        found = np.load(output)
+        assert sorted(found) == sorted(expected)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
+        left = sorted(path.name for path in folder.iterdir())
+        assert [name[:5] for name in left] == ["best", "step-", "step-"], left
+    assert runs > 1
