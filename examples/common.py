@@ -7,12 +7,12 @@ from pathlib import Path
 import xpnet as xn
 
 
-def parser(description, output):
+def parser(description, output, *, output_help="picture to write"):
     """Return a parser with the arguments that every example has."""
     found = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    found.add_argument("--output", default=output, help="picture to write")
+    found.add_argument("--output", default=output, help=output_help)
     found.add_argument("--seed", type=int, default=0, help="of all random numbers")
     return found
 
