@@ -10,8 +10,8 @@ from xpnet import tree
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.nn.lazy import still_waiting
-from xpnet.nn.module import Module
 from xpnet.nn.modes import evaluating, undisturbed
+from xpnet.nn.module import Module
 from xpnet.nn.observe import observe
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot
 
