@@ -1,6 +1,8 @@
 """Optimizers: ``optimizer.update(model, grads)``."""
 
-from xpnet.optim import schedules
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from xpnet.optim.adagrad import Adadelta, Adagrad, RMSprop
 from xpnet.optim.adam import Adam, AdamW, NAdam
 from xpnet.optim.clipping import clip_by_global_norm, clip_by_value
@@ -8,6 +10,9 @@ from xpnet.optim.lion import Lion
 from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.sgd import SGD
 from xpnet.optim.wrappers import Accumulate, Average, Clip
+
+if TYPE_CHECKING:
+    from xpnet.optim import schedules
 
 __all__ = [
     "SGD",
@@ -26,3 +31,10 @@ __all__ = [
     "clip_by_value",
     "schedules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the schedules when they are used: making nine dataclasses takes a while."""
+    if name == "schedules":
+        return importlib.import_module("xpnet.optim.schedules")
+    raise AttributeError(f"module 'xpnet.optim' has no attribute {name!r}")
