@@ -69,7 +69,7 @@ def safetensors() -> Any:
     except ImportError as error:
         raise MissingPackageError(
             f"checkpoints: expected the package safetensors, which cannot be imported ({error}); "
-            'run: pip install "xpnet[examples]"'
+            'run: pip install "xpnet[checkpoint]"'
         ) from error
     return safetensors
 
