@@ -599,7 +599,7 @@ def test_without_safetensors(path: Path, new: Any, monkeypatch: pytest.MonkeyPat
     new().save(path)
     before = files(path)
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    message = r'expected the package safetensors, .*; run: pip install "xpnet\[examples\]"'
+    message = r'expected the package safetensors, .*; run: pip install "xpnet\[checkpoint\]"'
     with pytest.raises(xn.MissingPackageError, match=message):
         new(1).save(path)
     assert files(path) == before
