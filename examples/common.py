@@ -46,3 +46,5 @@ def run(main):
     except (xn.BackendError, xn.DataError, xn.MissingPackageError, OSError, ValueError) as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it

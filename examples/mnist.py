@@ -20,7 +20,7 @@ def main():
     images, device = train[0].shape[0], backend.device_name(train[0].device)
 
     model = make_model([train[0].shape[1], *args.hidden, 10])
-    steps = args.epochs * -(-images // args.batch_size)
+    steps = args.epochs * len(xn.data.Loader(train, args.batch_size))
     optimizer = optim.Adam(optim.schedules.Cosine(args.learning_rate, steps))
     trainer = xn.Trainer(model, losses.cross_entropy, optimizer, metrics=["accuracy"])
     saving = callbacks.Checkpoint(args.output, overwrite=not args.resume)
@@ -63,15 +63,23 @@ def load(dataset, folder):
 
 
 def parse_arguments():
-    parser = common.parser(__doc__, "mnist-run", output_help="folder of checkpoints to write")
+    parser = common.parser(
+        __doc__, "mnist-run", output_help="folder of checkpoints; an older run in it is replaced"
+    )
     common.add_images(parser, "mnist")
     parser.add_argument("--backend", help="array library; else XPNET_BACKEND, else numpy")
     parser.add_argument("--device", help="such as cuda:1; else XPNET_DEVICE, else the first one")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="at first; it ends at 0")
-    parser.add_argument("--hidden", type=int, nargs="*", default=[256, 128], help="layer widths")
-    parser.add_argument("--resume", action="store_true", help="continue what is in --output")
+    parser.add_argument(
+        "--hidden", type=int, nargs="*", default=[256, 128], help="widths of hidden layers, or none"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --output, with the same other arguments",
+    )
     return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +21,22 @@ LAST = re.compile(r"test accuracy: (0\.\d{4})")
 
 pytest.importorskip("sklearn", reason="the digits come from scikit-learn")
 pytest.importorskip("safetensors", reason="the example writes checkpoints")
-pytest.importorskip("tqdm", reason="the example shows progress")
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(SCRIPT), *arguments]
+    return [sys.executable, "-W", "error", str(SCRIPT), *arguments]
 
 
-def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def environment(**changes: str) -> dict[str, str]:
     unset = {"XPNET_BACKEND", "XPNET_DEVICE", "XPNET_DATA"}
-    inherited = {name: value for name, value in os.environ.items() if name not in unset}
+    return {name: value for name, value in os.environ.items() if name not in unset} | changes
+
+
+def run(folder: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),
         cwd=folder,
-        env=inherited | environment,
+        env=environment(**changes),
         capture_output=True,
         text=True,
         timeout=300,
@@ -46,7 +49,7 @@ def test_it_says_what_it_does_and_learns(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, *epochs, last = done.stdout.splitlines()
     assert re.fullmatch(
-        r"NumPy [\d.]+\S*, device cpu, float32, seed 0, 38,410 parameters, 1,437 images", first
+        r"NumPy [\d.]+\S*, device cpu, float32, seed 0, 50,826 parameters, 1,437 images", first
     )
     assert len(epochs) == 20
     assert re.fullmatch(
@@ -55,7 +58,7 @@ def test_it_says_what_it_does_and_learns(tmp_path: Path) -> None:
         epochs[-1],
     )
     assert float(LAST.fullmatch(last)[1]) > 0.85
-    assert "epoch" not in done.stderr  # no progress bar where there is no terminal
+    assert done.stderr == ""  # no progress bar where there is no terminal
 
 
 def test_without_data_and_network_it_trains_on_the_digits(tmp_path: Path) -> None:
@@ -68,41 +71,69 @@ def test_without_data_and_network_it_trains_on_the_digits(tmp_path: Path) -> Non
     assert LAST.fullmatch(done.stdout.splitlines()[-1])
 
 
-def test_resuming_equals_never_having_stopped(tmp_path: Path) -> None:
-    digits = ("--dataset", "digits", "--hidden", "16")
-    assert run(tmp_path, *digits, "--epochs", "3", "--output", "whole").returncode == 0
-    assert run(tmp_path, *digits, "--epochs", "1", "--output", "part").returncode == 0
-    resumed = run(tmp_path, *digits, "--epochs", "3", "--resume", "part", "--output", "rest")
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.splitlines()[1].startswith("epoch 2/3")
-    rest, whole = (
-        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
-        for name in ("rest", "whole")
-    )
-    assert "model.safetensors" in whole
-    assert rest == whole
+def checkpoints(folder: Path) -> dict[str, bytes]:
+    """Return all files of a run's folder by their names."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tmp_path: Path) -> None:
-    digits = ("--dataset", "digits", "--output", "model")
+def lines(printed: str) -> list[str]:
+    """Return the lines of the epochs and of the end, without their times."""
+    found = re.findall(r"^(?:epoch|test accuracy).*$", printed, flags=re.M)
+    return [re.sub(r"  \d+\.\d s$", "", line) for line in found]
+
+
+def test_ctrl_c_then_resume_equals_never_having_stopped(tmp_path: Path) -> None:
+    digits = ("--dataset", "digits", "--hidden", "16", "--batch-size", "16", "--epochs", "40")
+    whole = run(tmp_path, *digits, "--output", "whole")
+    assert whole.returncode == 0, whole.stderr
+
     process = subprocess.Popen(
-        command(*digits, "--epochs", "100000"),
+        command(*digits, "--output", "part"),
         cwd=tmp_path,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
+    printed = ""
     for line in process.stdout:
+        printed += line
         if line.startswith("epoch 2/"):
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "--resume continues after the last whole epoch" in errors
-    assert "Traceback" not in errors
-    resumed = run(tmp_path, *digits, "--resume", "model", "--epochs", "0")
+    rest, errors = process.communicate(timeout=60)
+    printed += rest
+    assert process.returncode == 130, errors
+    assert errors == "continue with --resume --output part\n"
+    stopped = re.search(r"^stopped after (\d+) epochs by Ctrl-C$", printed, flags=re.M)
+    assert stopped is not None
+    assert int(stopped[1]) < 40
+
+    resumed = run(tmp_path, *digits, "--output", "part", "--resume")
     assert resumed.returncode == 0, resumed.stderr
+    # The accuracy at the moment of Ctrl-C is only in the interrupted one.
+    assert lines(printed)[:-1] + lines(resumed.stdout) == lines(whole.stdout)
+    last = f"step-{40 * 90:08}"  # 90 batches of 1,437 images
+    files = ("model.safetensors", "optimizer.safetensors", "state.json")
+    expected, found = (checkpoints(tmp_path / folder) for folder in ("whole", "part"))
+    for name in files:
+        assert found[f"{last}/{name}"] == expected[f"{last}/{name}"]
+        assert found[f"best/{name}"] == expected[f"best/{name}"]
+
+
+def test_a_new_run_replaces_the_old_one(tmp_path: Path) -> None:
+    digits = ("--dataset", "digits", "--hidden", "16", "--epochs")
+    assert run(tmp_path, *digits, "2").returncode == 0
+    assert run(tmp_path, *digits, "1", "--seed", "1").returncode == 0
+    assert {path.name for path in (tmp_path / "mnist-run").iterdir()} == {"step-00000012", "best"}
+
+
+def test_without_hidden_widths_it_is_linear(tmp_path: Path) -> None:
+    done = run(tmp_path, "--dataset", "digits", "--hidden", "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert "650 parameters" in done.stdout  # 64 x 10 weights and 10 biases
 
 
 @pytest.mark.parametrize(
@@ -112,7 +143,12 @@ def test_ctrl_c_leaves_a_checkpoint_to_resume_from(tmp_path: Path) -> None:
         (["--device", "cuda:7"], "NumPy has no device 'cuda:7'; it has: cpu"),
         (["--data", "nowhere"], "expected train-images-idx3-ubyte.* nowhere"),
         (["--dataset", "digits", "--batch-size", "0"], "batch_size must be positive, got 0"),
-        (["--dataset", "digits", "--resume", "nowhere"], "expected a checkpoint at nowhere"),
+        (["--dataset", "digits", "--epochs", "0"], "steps must be an integer from 1, got 0"),
+        (["--dataset", "digits", "--hidden", "0"], "must be positive, got 64 and 0"),
+        (
+            ["--dataset", "digits", "--resume", "--output", "nowhere"],
+            "nowhere: nothing to resume; leave out --resume",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_message(
@@ -157,21 +193,36 @@ def test_the_same_run_on_every_library(lib) -> None:
     np.testing.assert_allclose(values, expected_values, rtol=1e-3)
 
 
-def test_five_epochs_of_real_mnist(tmp_path: Path) -> None:
+@pytest.fixture
+def real_data() -> str:
+    """Return the folder with the real data sets."""
     if "XPNET_DATA" not in os.environ:
         pytest.skip("XPNET_DATA names no folder with the real data sets")
-    data = os.path.abspath(os.environ["XPNET_DATA"])
-    done = run(tmp_path, "--epochs", "5", XPNET_DATA=data)
-    assert float(LAST.fullmatch(done.stdout.splitlines()[-1])[1]) >= 0.975
+    return os.path.abspath(os.environ["XPNET_DATA"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "accuracy", "seconds"),
+    [
+        (["--hidden", "--epochs", "5", "--learning-rate", "0.005"], 0.92, 15),
+        (["--hidden", "256", "128", "--epochs", "6"], 0.98, 60),
+    ],
+    ids=["linear", "784-256-128-10"],
+)
+def test_real_mnist_in_time(
+    tmp_path: Path, real_data: str, arguments: list[str], accuracy: float, seconds: float
+) -> None:
+    began = time.perf_counter()
+    done = run(tmp_path, *arguments, XPNET_DATA=real_data)
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - began < seconds
+    assert float(LAST.fullmatch(done.stdout.splitlines()[-1])[1]) >= accuracy
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "array_api_strict"])
-def test_one_epoch_of_real_mnist(tmp_path: Path, backend: str) -> None:
-    if "XPNET_DATA" not in os.environ:
-        pytest.skip("XPNET_DATA names no folder with the real data sets")
+def test_one_epoch_of_real_mnist(tmp_path: Path, real_data: str, backend: str) -> None:
     if backend not in xn.available_backends():
         pytest.skip(f"{backend} is not usable here")
-    data = os.path.abspath(os.environ["XPNET_DATA"])
-    done = run(tmp_path, "--epochs", "1", XPNET_BACKEND=backend, XPNET_DATA=data)
+    done = run(tmp_path, "--epochs", "1", XPNET_BACKEND=backend, XPNET_DATA=real_data)
     assert done.returncode == 0, done.stderr
     assert float(LAST.fullmatch(done.stdout.splitlines()[-1])[1]) >= 0.92
