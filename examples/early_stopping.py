@@ -1,6 +1,6 @@
 """Early stopping: watch the loss on data that is not trained on, and keep the best weights.
 
-A network that is large for its 1,000 images learns them by heart: its training loss goes to zero,
+A network that is large for its 500 images learns them by heart: its training loss goes to zero,
 while the loss on other images falls at first and then rises again. `EarlyStopping` ends the
 training when the validation loss has not fallen for some epochs, and goes back to where it was
 lowest.
@@ -18,11 +18,11 @@ def main():
     args = parse_arguments()
     xn.seed(args.seed)
     (x, y), test = common.images(args.dataset, args.data)
-    train, validation = (x[:1000, :], y[:1000]), (x[-400:, :], y[-400:])
+    train, validation = (x[:500, :], y[:500]), (x[500:1400, :], y[500:1400])
 
     width = x.shape[1]
-    model = nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 10))
-    trainer = xn.Trainer(model, losses.cross_entropy, optim.Adam(3e-3), metrics=["accuracy"])
+    model = nn.Sequential(nn.Linear(width, 512), nn.ReLU(), nn.Linear(512, 10))
+    trainer = xn.Trainer(model, losses.cross_entropy, optim.Adam(2e-3), metrics=["accuracy"])
     history = trainer.fit(
         train,
         epochs=args.epochs,
@@ -52,7 +52,7 @@ def parse_arguments():
     parser = common.parser(__doc__, "early_stopping.png")
     common.add_images(parser, "mnist")
     parser.add_argument("--epochs", type=int, default=200, help="at most")
-    parser.add_argument("--patience", type=int, default=5, help="epochs without improvement")
+    parser.add_argument("--patience", type=int, default=10, help="epochs without improvement")
     return parser.parse_args()
 
 
