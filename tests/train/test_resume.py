@@ -44,7 +44,8 @@ def train(folder: Path, *more: Any, resume: Any = None, epochs: int = 4) -> tupl
         nn.Dropout(0.1, rng=xn.Generator(5)),
     )
     optimizer = optim.Adam(optim.schedules.Cosine(0.1, 20))
-    trainer = Trainer(model, losses.cross_entropy, optimizer, metrics=["accuracy", "f1"])
+    mean = xn.metrics.Mean(losses.cross_entropy, name="mean")  # whose sums have more digits
+    trainer = Trainer(model, losses.cross_entropy, optimizer, metrics=["accuracy", "f1", mean])
     history = trainer.fit(
         (xn.asarray(X), xn.asarray(Y)),
         epochs=epochs,

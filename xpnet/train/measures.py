@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from xpnet import tree
 from xpnet._typing import Array
 from xpnet.metrics import Metric
 from xpnet.namespace import array_namespace, is_array
@@ -58,10 +57,13 @@ class Measures:
         names, ours = list(state["metrics"]), [metric.name for metric in self.metrics]
         if names != ours:
             raise ValueError(f"Trainer: the checkpoint has the metrics {names}, this one {ours}")
-        placed = tree.map(lambda leaf: place(leaf) if is_array(leaf) else leaf, dict(state))
+        self.total, self.weight = (
+            place(state[name]) if is_array(state[name]) else state[name]
+            for name in ("total", "weight")
+        )
+        like = self.total if is_array(self.total) else None  # the totals keep their own dtypes
         for metric in self.metrics:
-            metric.load_state_dict(placed["metrics"][metric.name])
-        self.total, self.weight = placed["total"], placed["weight"]
+            metric.load_state_dict(state["metrics"][metric.name], like)
 
 
 def read(results: Mapping[str, Array]) -> dict[str, Any]:
