@@ -27,7 +27,7 @@ Y = np.argmax(X @ RNG.normal(size=(4, 3)) + RNG.normal(size=(60, 3)), axis=-1)
 def make_callbacks() -> list[Any]:
     """Return new ones whose states all matter."""
     return [
-        callbacks.EarlyStopping(patience=3),
+        callbacks.EarlyStopping(patience=4),
         callbacks.ReduceOnPlateau(factor=0.5, patience=1),
     ]
 

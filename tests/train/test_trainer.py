@@ -173,8 +173,9 @@ def test_evaluate_and_predict_leave_the_model_alone(lib: Any) -> None:
     [
         ("epoch", 1, [1.0, 2.0, 3.0, 4.0]),
         ("epoch", 2, [2.0, 4.0]),
-        ("step", 3, [0.75, 1.75, 2.75, 3.75]),
+        ("step", 3, [0.75, 1.5, 2.25, 3.0, 3.75]),
         ("step", 2, [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]),
+        ("step", 7, [1.75, 3.5]),  # less than once an epoch
     ],
 )
 def test_validation_every_so_many_epochs_or_steps(
@@ -205,6 +206,27 @@ def test_validation_every_so_many_epochs_or_steps(
     assert history.positions["loss"] == [1.0, 2.0, 3.0, 4.0]
     assert seen.count("validation") == (len(positions) if unit == "step" else 0)
     assert len(history["val_accuracy"]) == len(positions)
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_validation_data_without_a_length(unit: Any) -> None:
+    class Stream:
+        def __iter__(self) -> Iterator[tuple[Any, Any]]:
+            yield from xn.data.Loader((X, Y), 16)
+
+    expected, found = (
+        make_trainer(nn.Sequential(nn.Linear(4, 3, rng=xn.Generator(1)))).fit(
+            (X, Y),
+            batch_size=25,
+            shuffle=False,
+            validation_data=validation,
+            validation_unit=unit,
+            verbose=0,
+        )
+        for validation in ((X, Y), Stream())
+    )
+    np.testing.assert_allclose(found["val_loss"], expected["val_loss"], rtol=1e-6)
+    assert found.positions == expected.positions
 
 
 def test_data_are_brought_to_the_model(lib: Any) -> None:

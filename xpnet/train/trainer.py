@@ -255,8 +255,9 @@ class Trainer:
             self._measures.add(batch, loss, outputs)
             self.batch += 1
             self.steps += 1
-            if self._unit == "step" and self._validation and self.batch % self._freq == 0:
-                self._validate_within_epoch(self._validation)
+            validation = self._validation
+            if self._unit == "step" and validation is not None and self.steps % self._freq == 0:
+                self._validate_within_epoch(validation)
             self._call("on_batch_end", loss)
             if wishes:
                 self.stop(CTRL_C)
@@ -295,8 +296,9 @@ class Trainer:
         """Validate, note what was measured and start counting anew."""
         results = self._measures.compute()
         self.epoch += 1
-        if self._unit == "epoch" and self._validation and self.epoch % self._freq == 0:
-            results |= self._evaluate(self._validation, "val_")
+        validation = self._validation
+        if self._unit == "epoch" and validation is not None and self.epoch % self._freq == 0:
+            results |= self._evaluate(validation, "val_")
         logs = read(results)  # the only wait for the device in an epoch
         self.history.record(logs, float(self.epoch))
         self.batch, self._measures = 0, Measures(self._metrics)
