@@ -90,6 +90,27 @@ def test_early_stopping_may_keep_the_last_weights() -> None:
     assert len(seen.weights) == 2
 
 
+def test_a_callback_forgets_the_training_before() -> None:
+    stopping, plateau = callbacks.EarlyStopping(patience=2), callbacks.ReduceOnPlateau(patience=2)
+    fit(make_trainer(), Script("val_loss", 1.0, 2.0, 2.0), stopping, plateau, epochs=3)
+    trainer, seen = make_trainer(), Snapshots()
+    script = Script("val_loss", 4.0, 3.0, 3.5)
+    history = fit(trainer, script, seen, stopping, plateau, epochs=3)
+    assert (history.epochs, history.stopped, stopping.best, plateau.waited) == (3, None, 3.0, 1)
+    np.testing.assert_array_equal(trainer.model[0].weight, seen.weights[1])
+    assert trainer.optimizer.rate_factor == 1.0
+
+
+def test_a_callback_that_did_not_begin_changes_nothing() -> None:
+    stopping = callbacks.EarlyStopping()
+    fit(make_trainer(), stopping)
+    trainer = make_trainer()
+    before = trainer.model.state_dict()
+    with pytest.raises(ValueError, match="monitor='val_f1' is not measured"):
+        fit(trainer, callbacks.EarlyStopping("val_f1"), stopping)
+    np.testing.assert_array_equal(trainer.model[0].weight, before["0.weight"])
+
+
 @pytest.mark.parametrize("rate", [0.5, optim.schedules.Constant(0.5)])
 def test_the_rate_is_lowered_on_a_plateau(rate: Any) -> None:
     values = [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]

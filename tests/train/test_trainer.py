@@ -371,10 +371,16 @@ def test_a_failing_step_leaves_the_callbacks_closed() -> None:
         def on_fit_end(self, trainer: Trainer) -> None:
             ended.append(True)
 
+    class FailAtTheEnd(callbacks.Callback):
+        def on_fit_end(self, trainer: Trainer) -> None:
+            raise OSError("no space")
+
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(RuntimeError, match="no"):
         make_trainer().fit((X, Y), callbacks=[Fail()], verbose=0)
-    assert ended == [True]
+    with pytest.raises(OSError, match="no space"):
+        make_trainer().fit((X, Y), callbacks=[Fail(), FailAtTheEnd()], verbose=0)
+    assert ended == [True, True]
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -55,7 +55,10 @@ class Callback:
         """After an epoch and its validation, with the numbers of both."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """At the end, whatever the reason; those called last so far are called first."""
+        """At the end, whatever the reason; those called last so far are called first.
+
+        Where the training has not begun, since an `on_fit_begin` failed, only for those before.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold for this callback: numbers, texts and arrays."""

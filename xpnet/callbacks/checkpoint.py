@@ -76,8 +76,12 @@ class Checkpoint(Monitor):
         super().__init__("val_loss" if monitor is None else monitor, mode=mode)
         positive(self.name, every=1 if every is None else every, keep=keep)
         self.folder = Path(folder)
-        self._saved = 0  # the step that was saved last
         self.every, self.keep, self.overwrite = every, keep, overwrite
+
+    def forget(self) -> None:
+        """See `Monitor.forget`."""
+        super().forget()
+        self._saved = 0  # the step that was saved last
 
     def latest(self) -> Path | None:
         """Return the newest checkpoint in the folder, for ``fit(resume=...)``.

@@ -70,6 +70,10 @@ class EarlyStopping(Monitor):
         positive(self.name, patience=patience)
         self.patience = patience
         self.restore_best = restore_best
+
+    def forget(self) -> None:
+        """See `Monitor.forget`."""
+        super().forget()
         self._weights: dict[str, Array] | None = None
 
     def measured(self, trainer: Trainer, better: bool) -> None:

@@ -47,11 +47,17 @@ class Monitor(Callback):
         if not min_delta >= 0:
             raise ValueError(f"{self.name}: min_delta must not be negative, got {min_delta}")
         self.min_delta = min_delta
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew; what was measured before belongs to another training."""
         self.best = math.nan
         self.waited = 0
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Check that the quantity will be measured."""
+        """Check that the quantity will be measured; forget the training before, if any."""
+        if not trainer.steps:  # else a checkpoint was loaded
+            self.forget()
         if self.monitor not in trainer.keys:
             cure = "; pass validation_data" if self.monitor.startswith("val_") else ""
             raise ValueError(

@@ -43,6 +43,10 @@ class TerminateOnNaN(Callback):
     def __init__(self) -> None:
         self.reason: str | None = None
 
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Forget the training before, if any."""
+        self.reason = None
+
     def on_gradients(self, trainer: Trainer, loss: Array, grads: Mapping[str, Array]) -> None:
         """Look at the loss and all gradients."""
         if not _finite([loss, *grads.values()]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal
 
 from xpnet import checkpoint
@@ -230,16 +231,14 @@ class Trainer:
                 self._initialize(batches.from_(0))
             checkpoint.load(resume, self.model, self.optimizer, trainer=self)
         self.model.train()
-        with interruptible() as wishes:
-            try:
-                self._call("on_fit_begin")
-                while self.epoch < epochs and self._going_on():
-                    self._call("on_epoch_begin")
-                    if self._train(batches, wishes):
-                        self._end_epoch()
-            finally:
-                for callback in reversed(self._callbacks.values()):
-                    callback.on_fit_end(self)
+        with interruptible() as wishes, ExitStack() as ends:
+            for callback in self._callbacks.values():
+                callback.on_fit_begin(self)
+                ends.callback(callback.on_fit_end, self)  # even if that of another one fails
+            while self.epoch < epochs and self._going_on():
+                self._call("on_epoch_begin")
+                if self._train(batches, wishes):
+                    self._end_epoch()
         self.history.stopped = self.stopped
         return self.history
 
