@@ -128,6 +128,21 @@ def test_the_model_alone(lib: Any, path: Path, new: Any) -> None:
     assert again.bits[0] == run.bits[0] != new(0).bits[0]
 
 
+def test_layers_that_wait_for_the_first_batch(lib: Any, path: Path, new: Any) -> None:
+    run = new(2, nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)))
+    run.save(path)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(None), nn.Linear(None, 2))
+    again, weight = new(0, model, optim.SGD(0.1, momentum=0.9)), xn.to_host(model[0].weight)
+    with pytest.raises(ValueError, match=r"SGD\.load_state_dict: the state does not fit"):
+        again.load(path)
+    assert [module.is_waiting() for module in (model[0], model[1], model[2])] == [0, 1, 1]
+    np.testing.assert_array_equal(xn.to_host(model[0].weight), weight)
+    again.optimizer = optim.Adam()
+    again.load(path)
+    assert again.bits == run.bits
+    assert (model[1].num_features, model[2].in_features) == (4, 4)
+
+
 def test_what_no_object_takes_is_returned(path: Path, new: Any) -> None:
     run, again = new(2), new(0)
     run.save(path, epoch=3)

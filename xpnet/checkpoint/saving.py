@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from xpnet.checkpoint.parts import decode, encode
 from xpnet.checkpoint.tensors import pack, safetensors, unpack
 from xpnet.errors import DataError
 from xpnet.nn import Module
+from xpnet.nn.lazy import remember
 
 __all__ = ["load", "remove", "save"]
 
@@ -104,7 +105,8 @@ def load(
         A folder from `save`, on whatever array library. ``<path>.old`` is read if it is missing,
         which is so when `save` was killed in the right moment.
     model : Module, optional
-        Of the same structure as the saved one; takes on its parameters and buffers.
+        Of the same structure as the saved one; takes on its parameters and buffers, layers that
+        wait for the first batch their width too.
     optimizer : Optimizer, optional
         Of the same class as the saved one; takes on its moments and number of updates, for the
         parameters of `model`.
@@ -301,7 +303,16 @@ def _restore(
         arguments = (state, model) if name == "optimizer" else (state,)
         given[name].load_state_dict(*arguments)
 
-    before = {name: thing.state_dict() for name, thing in given.items()}
+    def undo(name: str) -> Callable[[], None]:
+        """Return a function that gives an object what it has now."""
+        if isinstance(given[name], Module):
+            modules = [module for _, module in given[name].modules()]
+            if any(module.is_waiting() for module in modules):  # then there is no state_dict yet
+                return remember(modules)
+        before = given[name].state_dict()
+        return lambda: put(name, before)
+
+    back = {name: undo(name) for name in given}
     done: list[str] = []
     try:
         for name in given:
@@ -310,7 +321,7 @@ def _restore(
     except BaseException as error:
         for changed in reversed(done):
             try:
-                put(changed, before[changed])
+                back[changed]()
             except Exception as failure:
                 error.add_note(f"{changed} could not be given back what it had: {failure}")
         error.add_note(f"while loading the part {name!r} of {os.fspath(path)}")

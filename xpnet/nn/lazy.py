@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,7 +16,7 @@ from xpnet.nn.module import Module
 from xpnet.random import Generator, default_generator
 from xpnet.state import Role
 
-__all__ = ["Lazy", "check_dtype", "still_waiting", "widths_from"]
+__all__ = ["Lazy", "check_dtype", "remember", "still_waiting", "widths_from"]
 
 
 class Lazy(Module):
@@ -147,15 +147,20 @@ def widths_from(model: Module, state: Mapping[str, Array]) -> Iterator[None]:
         raise
 
 
-def _waiting(model: Module) -> Callable[[], None]:
-    """Return a function that lets the layers that wait now wait again."""
-    before = [(vars(x), dict(vars(x))) for _, x in model.modules() if x.is_waiting()]
+def remember(modules: Iterable[Module]) -> Callable[[], None]:
+    """Return a function that gives modules the attributes again that they have now."""
+    before = [(vars(module), dict(vars(module))) for module in modules]
 
-    def wait() -> None:
+    def restore() -> None:
         for attributes, was in before:
             attributes.update(was)
 
-    return wait
+    return restore
+
+
+def _waiting(model: Module) -> Callable[[], None]:
+    """Return a function that lets the layers that wait now wait again."""
+    return remember(module for _, module in model.modules() if module.is_waiting())
 
 
 def check_dtype(layer: str, x: Array, parameter: Array) -> None:
