@@ -85,6 +85,24 @@ def test_it_equals_the_loop_written_by_hand(lib: Any) -> None:
     assert history.stopped is None
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64"])
+def test_labels_and_weights_of_any_dtype(lib: Any, dtype: str) -> None:
+    """As in a problem of two classes, with weights that count or choose samples."""
+    labels, counts = (Y > 0).astype(dtype), (Y + 1).astype(dtype)
+    weight = np.where(labels, 0.3, 0.1) * counts  # neither is a number of float32
+    x, y = lib.asarray(X), lib.asarray(labels[:, None], None)
+    model = nn.Linear(4, 1, dtype="float64")
+    trainer = Trainer(model, losses.binary_cross_entropy, optim.SGD(0.0), metrics=["accuracy"])
+    history = trainer.fit(
+        (x, y),
+        sample_weight=lib.asarray(counts[:, None], None),
+        class_weight={0: 0.1, 1: 0.3},
+        verbose=0,
+    )
+    expected = losses.binary_cross_entropy(model(x), y, sample_weight=lib.asarray(weight[:, None]))
+    assert history["loss"] == pytest.approx([float(expected)], rel=1e-12)
+
+
 def test_a_loader_and_any_iterable_are_data_too(lib: Any) -> None:
     x, y = data(lib)
 

@@ -7,11 +7,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from xpnet._typing import Array
+from xpnet.backend import host
 from xpnet.data.loader import Loader
-from xpnet.namespace import array_namespace, is_array
+from xpnet.metrics.counting import as_indices, widest
+from xpnet.namespace import array_namespace, dtype_kind, is_array
 from xpnet.random import Generator
-from xpnet.special.indices import widen
-from xpnet.transfer import asarray
 
 __all__ = ["Batch", "Batches", "class_weights"]
 
@@ -105,11 +105,20 @@ class Batches:
                 f"{self._where}: expected two arrays (x, y), or three with sample_weight, "
                 f"got {given}"
             )
-        batch = Batch(*map(self._place, arrays))
+        x, y, *weights = arrays
+        batch = Batch(self._place(x), self._place(y), *(self._place(_real(w)) for w in weights))
         if self._class_weight is None:
             return batch
         weight = _take(self._where, self._place(self._class_weight), batch.y)
         return batch._replace(weight=weight if batch.weight is None else weight * batch.weight)
+
+
+def _real(weight: Array) -> Array:
+    """Return weights as floating-point numbers, by which losses can be multiplied everywhere."""
+    if not is_array(weight) or dtype_kind(weight):
+        return weight
+    xp = array_namespace(weight)
+    return xp.astype(weight, widest(xp, weight))
 
 
 def _take(where: str, class_weight: Array, labels: Array) -> Array:
@@ -119,7 +128,7 @@ def _take(where: str, class_weight: Array, labels: Array) -> Array:
         raise TypeError(
             f"{where}: class_weight needs class indices as targets, got dtype {labels.dtype}"
         )
-    labels = widen(labels)
+    labels = as_indices(labels)
     known = xp.clip(labels, 0, class_weight.shape[0] - 1)
     weight = xp.reshape(xp.take(class_weight, xp.reshape(known, (-1,)), axis=0), labels.shape)
     return xp.where(labels == known, weight, xp.zeros_like(weight))
@@ -146,4 +155,5 @@ def class_weights(where: str, given: Any) -> Array | None:
         raise ValueError(
             f"{where}: expected class_weight for each of the classes 0, 1, ..., got {sorted(given)}"
         )
-    return asarray([float(given[index]) for index in range(len(given))])
+    xp = host().namespace()
+    return xp.asarray([float(given[index]) for index in range(len(given))], dtype=xp.float64)
