@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,43 @@ def test_resumed_on_another_library(lib: Any, tmp_path: Path) -> None:
     again = callbacks.Checkpoint(tmp_path / "run")
     found = train(tmp_path, again, resume=again.latest())
     assert_equal(found, expected, rtol=1e-3)  # rounding differs, and training spreads it
+
+
+class Noisy:
+    """Batches that are drawn while they are computed on, as an augmentation is."""
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        for x, y in xn.data.Loader((X, Y), 11, shuffle=True):
+            yield x + xn.random.default_generator().normal(tuple(x.shape)), y
+
+
+@pytest.mark.parametrize("step", [3, 6, 8])
+def test_data_that_draw_numbers(tmp_path: Path, step: int) -> None:
+    def train(*given: Any, resume: Any = None) -> Any:
+        xn.seed(2)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 3))
+        trainer = Trainer(model, losses.cross_entropy, optim.Adam(0.1))
+        history = trainer.fit(Noisy(), epochs=2, callbacks=given, verbose=0, resume=resume)
+        return model, history
+
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    train(saving, Stop(step))
+    assert_equal(train(resume=saving.latest()), train(), rtol=0.0)
+
+
+def test_data_that_come_once(tmp_path: Path) -> None:
+    model, saving = nn.Linear(4, 3), callbacks.Checkpoint(tmp_path / "run")
+    trainer = Trainer(model, losses.cross_entropy, optim.Adam(0.1))
+    trainer.fit([(X, Y)] * 3, callbacks=[saving, Stop(1)], verbose=0)
+    seen: list[int] = []
+
+    def once() -> Iterator[tuple[Any, Any]]:
+        for number in range(3):
+            seen.append(number)
+            yield X, Y
+
+    trainer.fit(once(), resume=saving.latest(), verbose=0)
+    assert (seen, trainer.steps) == ([0, 1, 2], 3)
 
 
 def test_a_finished_training_stays_finished(tmp_path: Path) -> None:

@@ -438,6 +438,33 @@ def test_a_bar_on_a_terminal(
     assert bool(re.search(r"epoch 1/1 .*1/2.* steps/s  loss \d\.\d+", err)) == bar
 
 
+def test_a_loader_with_other_batches() -> None:
+    class Doubled(xn.data.Loader):
+        def __iter__(self) -> Iterator[tuple[Any, ...]]:
+            for x, y in super().__iter__():
+                yield 2 * x, y
+
+    expected, found = make_model(0.0), make_model(0.0)
+    found.load_state_dict(expected.state_dict())
+    x = X.astype("float32")
+    for model, source in ((expected, xn.data.Loader((2 * x, Y))), (found, Doubled((x, Y)))):
+        make_trainer(model).fit(source, verbose=0)
+    assert_equal(found, expected)
+
+
+def test_data_without_batches() -> None:
+    trainer = make_trainer(metrics=[])
+    once = (batch for batch in [(X, Y)])
+    with pytest.raises(ValueError, match="has no batches; an iterator can be used once, a list or"):
+        trainer.fit(once, epochs=2, verbose=0)
+    assert trainer.steps == 1
+    for empty in ((X[:0], Y[:0]), []):
+        with pytest.raises(ValueError, match="the data to measure on has no batches; an iterator"):
+            trainer.evaluate(empty)
+    with pytest.raises(ValueError, match=r"predict: expected samples, got none: shape \(0, 4\)"):
+        trainer.predict(X[:0])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

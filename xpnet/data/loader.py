@@ -110,14 +110,14 @@ class Loader:
                 f"Loader.batches: expected a start from 0 to the {len(self)} batches there are, "
                 f"got {start}; was batch_size or the data changed?"
             )
-        return self._batches(start)
-
-    def _batches(self, first: int) -> Iterator[tuple[Array, ...]]:
-        xp = array_namespace(*self.arrays)
         order = None
         if self.shuffle:
             rng = default_generator() if self.rng is None else self.rng
             order = put_like(rng.permutation(self._samples), self.arrays[0])
+        return self._batches(start, order)
+
+    def _batches(self, first: int, order: Array | None) -> Iterator[tuple[Array, ...]]:
+        xp = array_namespace(*self.arrays)
         for batch in range(first, len(self)):
             start = batch * self.batch_size
             stop = min(start + self.batch_size, self._samples)

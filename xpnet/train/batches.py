@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any, NamedTuple
 
 from xpnet._typing import Array
@@ -56,14 +56,15 @@ class Batches:
         class_weight: Array | None = None,
     ) -> None:
         self._where, self._place, self._class_weight = where, place, class_weight
-        arrays = data.arrays if isinstance(data, Loader) else data
+        # A subclass may change its batches, so these are what counts.
+        arrays = data.arrays if type(data) is Loader else data
         # A list of batches, too, is a sequence; only a tuple of arrays is the samples themselves.
         if isinstance(arrays, (tuple, list)) and arrays and all(map(is_array, arrays)):
             if sample_weight is not None:
                 arrays = (*arrays, sample_weight)
             placed = self._whole(arrays)
             options: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "rng": rng}
-            if isinstance(data, Loader):
+            if type(data) is Loader:
                 names = ("batch_size", "shuffle", "drop_last", "rng")
                 options = {name: getattr(data, name) for name in names}
             present = tuple(array for array in placed if array is not None)
@@ -74,7 +75,7 @@ class Batches:
                 f"{where}: sample_weight= is for arrays; batches may be (x, y, sample_weight)"
             )
         elif isinstance(data, Iterable) and not (is_array(data) or type(data) in (str, dict)):
-            self._source, self.rng = data, None
+            self._source, self.rng = data, data.rng if isinstance(data, Loader) else None
         else:
             raise TypeError(
                 f"{where}: expected a pair of arrays (x, y), a Loader or an iterable of batches, "
@@ -89,13 +90,16 @@ class Batches:
             return 0
 
     def from_(self, start: int) -> Iterator[Batch]:
-        """Yield the batches of one epoch, without the first `start` ones."""
-        if isinstance(self._source, Loader):
-            for arrays in self._source.batches(start):
-                yield Batch(*arrays)
-        else:
-            for arrays in islice(self._source, start, None):
-                yield self._whole(arrays)
+        """Yield the batches of one epoch, without the first `start` ones.
+
+        What is drawn for these, such as their order, is drawn at once, the rest batch by batch.
+        """
+        if type(self._source) is Loader:
+            return itertools.starmap(Batch, self._source.batches(start))
+        source = iter(self._source)
+        for _ in itertools.islice(source, start):
+            pass
+        return map(self._whole, source)
 
     def _whole(self, arrays: Any) -> Batch:
         """Place arrays, and make the weights of the samples out of those of their classes."""

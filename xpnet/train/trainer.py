@@ -227,8 +227,9 @@ class Trainer:
         self._callbacks = arranged([*progress(verbose), *callbacks])
         self._begin(batches.rng)
         if resume is not None:
-            with undrawn():
-                self._initialize(batches.from_(0))
+            if any(module.is_waiting() for _, module in self.model.modules()):
+                with undrawn():
+                    self._initialize(batches.from_(0))
             checkpoint.load(resume, self.model, self.optimizer, trainer=self)
         self.model.train()
         with interruptible() as wishes, ExitStack() as ends:
@@ -263,7 +264,8 @@ class Trainer:
             if not self._going_on():
                 return False
         if self.batch == 0:
-            raise ValueError("Trainer.fit: the data has no batches")
+            again = "; an iterator can be used once, a list or a class with __iter__ every epoch"
+            raise ValueError(f"Trainer.fit: the data has no batches{again if self.steps else ''}")
         return True
 
     def _ordered(self, batches: Batches) -> Iterator[Batch]:
@@ -274,10 +276,9 @@ class Trainer:
         else:
             self._order = now
         rest = batches.from_(self.batch)
-        first = self._initialize(rest)
         if self.batch:
             load_random_state(self._generators, now)
-        return itertools.chain(first, rest)
+        return itertools.chain(self._initialize(rest), rest)
 
     def _initialize(self, batches: Iterator[Batch]) -> list[Batch]:
         """Let layers take their width from the first batch; return it, if there is one."""
@@ -335,7 +336,7 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            If the data are none, or do not fit the model.
+            If the data are none, or without a batch, or do not fit the model.
         """
         options: dict[str, Any] = {"batch_size": batch_size, "sample_weight": sample_weight}
         return read(self._evaluate(Batches("Trainer.evaluate", data, place=self._place, **options)))
@@ -361,6 +362,8 @@ class Trainer:
             If `x` is no array of samples, or does not fit the model.
         """
         samples = Loader((self._place(x),), batch_size)
+        if not samples:
+            raise ValueError(f"Trainer.predict: expected samples, got none: shape {tuple(x.shape)}")
         with evaluating(self.model):
             outputs = [self.model(part) for (part,) in samples]
         return outputs[0] if len(outputs) == 1 else array_namespace(*outputs).concat(outputs)
@@ -439,10 +442,15 @@ class Trainer:
 
     def _evaluate(self, batches: Batches, prefix: str = "") -> dict[str, Array]:
         """Return the loss and the metrics, where the arrays are."""
-        measures = Measures(self._metrics)
+        measures, batch = Measures(self._metrics), None
         with evaluating(self.model):
             for batch in batches.from_(0):
                 measures.add(batch, *self._forward(self.model, *batch))
+        if batch is None:
+            raise ValueError(
+                "Trainer: the data to measure on has no batches; an iterator can be used once, a "
+                "list or a class with __iter__ for every validation"
+            )
         return measures.compute(prefix)
 
 
