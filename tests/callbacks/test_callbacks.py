@@ -260,6 +260,19 @@ def test_live_curves(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_matrices_among_the_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    trainer = make_trainer()
+    trainer = Trainer(
+        trainer.model, trainer.loss, trainer.optimizer, metrics=["confusion_matrix", "accuracy"]
+    )
+    curves = callbacks.LivePlot(tmp_path / "curves.png")
+    history = fit(trainer, curves, callbacks.CSVLogger(tmp_path / "a.csv"), epochs=2)
+    assert (tmp_path / "curves.png").exists()
+    assert np.sum(history["confusion_matrix"][-1]) == len(X)
+    assert [panel.get_ylabel() for panel in history.plot().axes] == ["loss", "accuracy"]
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(xn.MissingPackageError, match=r'pip install "xpnet\[tensorboard\]"'):

@@ -48,15 +48,15 @@ class LivePlot(Callback):
         history = trainer.history
         for key, values in history.items():
             for position, value in zip(history.positions[key], values, strict=True):
-                self._curves.add(position, **{key: value})
+                self._add(position, {key: value})
 
     def on_validation_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         """Add points."""
-        self._curves.add(trainer.epoch + trainer.batch / trainer.batches, **logs)
+        self._add(trainer.epoch + trainer.batch / trainer.batches, logs)
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:
         """Add points."""
-        self._curves.add(float(trainer.epoch), **logs)
+        self._add(float(trainer.epoch), logs)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Write the picture."""
@@ -65,3 +65,8 @@ class LivePlot(Callback):
                 self._curves.save(self.path)
             self._curves.close()
             self._curves = None
+
+    def _add(self, position: float, logs: dict[str, Any]) -> None:
+        """Add what is one number, which a confusion matrix is not."""
+        numbers = {key: value for key, value in logs.items() if isinstance(value, float)}
+        self._curves.add(position, **numbers)

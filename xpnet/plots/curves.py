@@ -57,7 +57,7 @@ def history(
         the mapping has an attribute ``positions``, a mapping from keys to as many x values in
         epochs, these are used; otherwise epochs count from 1.
     keys : sequence of str, optional
-        What to draw, by default everything.
+        What to draw, by default everything that is one number each time, not a matrix.
     axes : sequence of matplotlib.axes.Axes, optional
         Where to draw, one for each panel; by default in a new figure.
 
@@ -95,16 +95,19 @@ def history(
         raise ValueError(
             f"history: expected keys out of {', '.join(history)}, got {', '.join(unknown)}"
         )
+    if keys is None:
+        matrices = {key for key in history if any(isinstance(x, list) for x in history[key])}
+        keys = [key for key in history if key not in matrices]
     positions = getattr(history, "positions", {})
     curves = [
         curve("history", key, positions.get(key, range(1, len(history[key]) + 1)), history[key])
-        for key in keys or history
+        for key in keys
     ]
     grouped = panels(curves)
     if not grouped:
         raise ValueError(
             f"history: expected a finite number under some key, found none under "
-            f"{', '.join(map(repr, keys or history)) or 'no key at all'}; train an epoch first"
+            f"{', '.join(map(repr, keys)) or 'no key at all'}; train an epoch first"
         )
     columns = min(len(grouped), _COLUMNS)
     each = axes_for("history", axes, len(grouped), columns, _WIDTH, _HEIGHT)
