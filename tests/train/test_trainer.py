@@ -258,6 +258,18 @@ def test_data_are_brought_to_the_model(lib: Any) -> None:
     assert trainer.evaluate((X, Y))["accuracy"] > 0
 
 
+def test_a_library_without_64_bits() -> None:
+    """JAX, as it is unless told otherwise."""
+    jax = pytest.importorskip("jax")
+    with xn.use_backend("jax"), jax.enable_x64(False):
+        model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 3))
+        pairs = np.stack([Y, Y + 2], axis=-1)
+        history = make_trainer(model).fit((pairs, Y), class_weight=dict.fromkeys(range(3), 0.1))
+        assert np.isfinite(history["loss"]).all()
+        history = make_trainer().fit((X, Y), validation_data=(X, Y))  # float64
+        assert np.isfinite(history["val_loss"]).all()
+
+
 def test_lazy_layers_take_their_width_from_the_first_batch(lib: Any) -> None:
     xn.seed(1)
     expected = make_model(0.0)

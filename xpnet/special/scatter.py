@@ -46,7 +46,7 @@ def scatter_add(x: Array, indices: Array, values: Array, /, *, axis: int = 0) ->
     """
     xp = array_namespace(x, indices, values)
     n = math.prod(x.shape)
-    places = xp.reshape(xp.arange(n, dtype=xp.int64, device=x.device), x.shape)
+    places = xp.reshape(xp.arange(n, device=x.device), x.shape)
     places = xp.take(places, indices, axis=axis)
     values = xp.broadcast_to(xp.astype(values, x.dtype, copy=False), places.shape)
     flat = xp.asarray(xp.reshape(x, (n,)), copy=True)

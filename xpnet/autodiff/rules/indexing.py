@@ -22,7 +22,7 @@ def gathered(
     Each is added where its element came from, which picking from the positions tells.
     """
     n = math.prod(shape)
-    places = xp.reshape(xp.arange(n, dtype=xp.int64, device=grad.device), shape)
+    places = xp.reshape(xp.arange(n, device=grad.device), shape)
     zeros = xp.zeros((n,), dtype=grad.dtype, device=grad.device)
     positions = xp.reshape(gather(places), (-1,))
     return xp.reshape(scatter_add(zeros, xp.reshape(grad, (-1,)), positions), shape)
