@@ -303,8 +303,30 @@ def test_checkpoints_last_best_and_rotation(tmp_path: Path) -> None:
 def test_checkpoints_of_another_training_are_not_mixed_with_ours(tmp_path: Path) -> None:
     pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
     fit(make_trainer(), callbacks.Checkpoint(tmp_path / "run"))
-    with pytest.raises(ValueError, match="holds the checkpoints of another training; continue it"):
+    message = "holds the checkpoints of another training; continue the last one"
+    with pytest.raises(ValueError, match=message):
         fit(make_trainer(), callbacks.Checkpoint(tmp_path / "run"))
+
+
+def test_a_training_that_goes_back_replaces_what_came_after_if_told_to(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
+    fit(make_trainer(), callbacks.Checkpoint(tmp_path, keep=4), epochs=4)
+    first, saving = tmp_path / "step-00000003", callbacks.Checkpoint(tmp_path, keep=1)
+    with pytest.raises(ValueError, match="holds later ones than the resumed one"):
+        fit(make_trainer(), saving, epochs=2, resume=first)
+    saving = callbacks.Checkpoint(tmp_path, keep=1, overwrite=True)
+    fit(make_trainer(), saving, epochs=2, resume=first)
+    assert saving.latest() == tmp_path / "step-00000006"
+
+
+def test_killed_in_the_first_checkpoint(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
+    half = tmp_path / f"step-00000002.tmp-{2**22 + 1}-01234567"  # more than any process number
+    half.mkdir()
+    (half / "state.json").write_text("{")
+    saving = callbacks.Checkpoint(tmp_path)
+    assert fit(make_trainer(), saving, resume=saving.latest()).epochs == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-00000003"]
 
 
 def test_without_a_validation_the_best_loss_is_saved(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class Checkpoint(Monitor):
     keep : int, optional
         How many of the last ones are kept.
     overwrite : bool, optional
-        Whether a new training may remove the checkpoints of another one from the folder.
+        Whether a new training may remove the checkpoints of another one from the folder, and a
+        continued one those after the checkpoint from which it starts.
     monitor : str, optional
         The quantity whose best value is saved as ``best``; by default ``"val_loss"`` if there
         is a validation, else ``"loss"``.
@@ -48,7 +49,8 @@ class Checkpoint(Monitor):
     ------
     ValueError
         If a number is out of range or `mode` unknown; at the begin of the training, if the
-        quantity will not be measured, or if the folder holds those of another training.
+        quantity will not be measured, or if the folder holds those of another training, or of
+        later steps.
     OSError
         While training, if a checkpoint cannot be written; the older ones are kept.
 
@@ -99,11 +101,16 @@ class Checkpoint(Monitor):
         if not self._chosen:
             self.monitor = "val_loss" if "val_loss" in trainer.keys else "loss"
         super().on_fit_begin(trainer)
-        others = [] if trainer.steps else self._numbered()
-        if others and not self.overwrite:
+        others = [path for path in self._numbered() if int(path.name[5:]) > trainer.steps]
+        if any(path.exists() for path in others) and not self.overwrite:
+            another, later = (
+                "the checkpoints of another training",
+                "later ones than the resumed one",
+            )
+            which = later if trainer.steps else another
             raise ValueError(
-                f"Checkpoint: {self.folder} holds the checkpoints of another training; continue it "
-                "with fit(resume=...), choose another folder, or pass overwrite=True"
+                f"Checkpoint: {self.folder} holds {which}; continue the last one with "
+                "fit(resume=...), choose another folder, or pass overwrite=True"
             )
         for path in others:
             checkpoint.remove(path)
