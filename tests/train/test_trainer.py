@@ -477,6 +477,13 @@ def test_data_without_batches() -> None:
         trainer.predict(X[:0])
 
 
+def test_ctrl_c_between_two_epochs() -> None:
+    trainer = make_trainer()
+    interrupt = [lambda trainer, logs: os.kill(os.getpid(), signal.SIGINT)]
+    history = trainer.fit((X, Y), epochs=3, callbacks=interrupt, verbose=0)
+    assert (history.stopped, history.epochs, trainer.batch) == ("Ctrl-C", 1, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -496,6 +503,7 @@ def test_data_without_batches() -> None:
         ({"class_weight": {1: 2.0}}, "class_weight for each of the classes 0, 1, ..., got [1]"),
         ({"data": (X, X), "class_weight": {0: 2.0}}, "class_weight needs class indices"),
         ({"data": ([[1.0]], [1])}, "expected"),
+        ({"callbacks": [callbacks.LivePlot]}, "got the class LivePlot; write LivePlot()"),
         ({"callbacks": [3]}, "expected a Callback or a function f(trainer, logs), got int"),
     ],
 )

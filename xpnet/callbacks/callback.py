@@ -79,7 +79,7 @@ class Function(Callback):
     Raises
     ------
     TypeError
-        If it cannot be called.
+        If it cannot be called, or is a class of callbacks.
 
     Examples
     --------
@@ -93,6 +93,9 @@ class Function(Callback):
                 f"callbacks: expected a Callback or a function f(trainer, logs), got "
                 f"{type(function).__name__}"
             )
+        if isinstance(function, type) and issubclass(function, Callback):
+            name = function.__name__
+            raise TypeError(f"callbacks: expected a callback, got the class {name}; write {name}()")
         self.function = function
 
     def on_epoch_end(self, trainer: Trainer, logs: dict[str, float]) -> None:

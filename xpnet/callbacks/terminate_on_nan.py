@@ -20,7 +20,8 @@ __all__ = ["TerminateOnNaN"]
 class TerminateOnNaN(Callback):
     """Stop when the loss or a gradient is infinite or nan, and name where it came from.
 
-    The step is not made, so the parameters stay finite. The reason names the first layer whose
+    The step is not made, so the parameters stay finite; the running averages of a `BatchNorm1d`
+    have seen the batch. The reason names the first layer whose
     output is not finite; if the outputs are, the last layer whose gradient is not, since
     gradients are computed from the end.
 
