@@ -240,6 +240,8 @@ class Trainer:
                 self._call("on_epoch_begin")
                 if self._train(batches, wishes):
                     self._end_epoch()
+                    if wishes:  # during the validation, or in a callback
+                        self.stop(CTRL_C)
         self.history.stopped = self.stopped
         return self.history
 
