@@ -87,6 +87,8 @@ class Function(Callback):
     >>> show = callbacks.Function(lambda trainer, logs: print(logs["loss"]))
     """
 
+    function: Callable[[Trainer, dict[str, float]], Any]
+
     def __init__(self, function: Callable[[Trainer, dict[str, float]], Any]) -> None:
         if not callable(function):
             raise TypeError(
