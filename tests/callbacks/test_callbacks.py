@@ -303,7 +303,7 @@ def test_checkpoints_last_best_and_rotation(tmp_path: Path) -> None:
 def test_checkpoints_of_another_training_are_not_mixed_with_ours(tmp_path: Path) -> None:
     pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
     fit(make_trainer(), callbacks.Checkpoint(tmp_path / "run"))
-    message = "holds the checkpoints of another training; continue the last one"
+    message = "holds those of another training; continue the last one"
     with pytest.raises(ValueError, match=message):
         fit(make_trainer(), callbacks.Checkpoint(tmp_path / "run"))
 
@@ -319,14 +319,16 @@ def test_a_training_that_goes_back_replaces_what_came_after_if_told_to(tmp_path:
     assert saving.latest() == tmp_path / "step-00000006"
 
 
-def test_killed_in_the_first_checkpoint(tmp_path: Path) -> None:
+def test_what_a_killed_training_left_is_removed(tmp_path: Path) -> None:
+    """Whether it was writing its first checkpoint, or removing one after writing its last."""
     pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
     half = tmp_path / f"step-00000002.tmp-{2**22 + 1}-01234567"  # more than any process number
-    half.mkdir()
-    (half / "state.json").write_text("{")
-    saving = callbacks.Checkpoint(tmp_path)
-    assert fit(make_trainer(), saving, resume=saving.latest()).epochs == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-00000003"]
+    for _ in range(2):
+        half.mkdir()
+        (half / "state.json").write_text("{")
+        saving = callbacks.Checkpoint(tmp_path)
+        assert fit(make_trainer(), saving, resume=saving.latest()).epochs == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-00000003"]
 
 
 def test_without_a_validation_the_best_loss_is_saved(tmp_path: Path) -> None:

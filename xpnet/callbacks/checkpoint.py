@@ -101,19 +101,19 @@ class Checkpoint(Monitor):
         if not self._chosen:
             self.monitor = "val_loss" if "val_loss" in trainer.keys else "loss"
         super().on_fit_begin(trainer)
-        others = [path for path in self._numbered() if int(path.name[5:]) > trainer.steps]
-        if any(path.exists() for path in others) and not self.overwrite:
-            another, later = (
-                "the checkpoints of another training",
-                "later ones than the resumed one",
+        numbered = self._numbered()
+        later = [path for path in numbered if path.exists() and int(path.name[5:]) > trainer.steps]
+        if later and not self.overwrite:
+            which = (
+                "later ones than the resumed one" if trainer.steps else "those of another training"
             )
-            which = later if trainer.steps else another
             raise ValueError(
                 f"Checkpoint: {self.folder} holds {which}; continue the last one with "
                 "fit(resume=...), choose another folder, or pass overwrite=True"
             )
-        for path in others:
-            checkpoint.remove(path)
+        for path in numbered:
+            if path in later or not path.exists():
+                checkpoint.remove(path)
 
     def on_batch_end(self, trainer: Trainer, loss: Array) -> None:
         """Save, if it is time."""
