@@ -76,7 +76,9 @@ class Trainer:
     where the model is, and floating-point ones are converted to its dtype.
 
     Losses and metrics are summed up where the arrays are; their values are read once an epoch, in
-    one copy to the host. Metrics count every sample alike, whatever its weight.
+    one copy to the host. Metrics count every sample alike, whatever its weight. The model is called
+    with one array, and with the weights that the optimizer updates: those of `xpnet.optim.Average`
+    are measured within ``with optimizer.averaged(model)``.
 
     Examples
     --------
@@ -161,15 +163,16 @@ class Trainer:
         epochs : int, optional
             How often all of it is used, those before `resume` included.
         batch_size, shuffle, rng : optional
-            How arrays are made into batches; see `xpnet.data.Loader`.
+            How arrays are made into batches; see `xpnet.data.Loader`, which has its own.
         validation_data : optional
-            As `data`; measured without training on it.
+            As `data`; measured without training on it, and without `class_weight`.
         validation_freq : int, optional
             How many epochs, or steps, lie between two validations.
         validation_unit : {"epoch", "step"}, optional
             What `validation_freq` counts.
         class_weight : array or dict, optional
             Weight of each class: the weights of samples are multiplied by that of their class.
+            A batch whose weights are all 0 has no mean, so its loss and gradients are nan.
         sample_weight : array, shape (samples,), optional
             Weight of each sample, where `data` is a pair of arrays.
         callbacks : iterable of Callback or callable, optional
