@@ -53,8 +53,8 @@ def test_the_guide_to_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    assert "python -m pytest" in README
-    assert "\npython -m pytest\n" in (ROOT / ".ci" / "run").read_text()
+    assert "&& python -m pytest -n auto\n" in README
+    assert "\npython -m pytest -n auto\n" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:

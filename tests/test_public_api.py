@@ -8,7 +8,6 @@ import inspect
 import os
 import pkgutil
 import re
-import statistics
 import subprocess
 import sys
 import textwrap
@@ -377,10 +376,14 @@ def import_time(*modules: str) -> float:
     return sum(times[module] for module in modules) / 1e6
 
 
-def test_import_takes_little_longer_than_numpy() -> None:
+def test_import_takes_no_longer_than_that_of_numpy() -> None:
     import_time("xpnet")  # writes the byte code
-    ratios = [import_time("xpnet") / import_time("numpy", "array_api_compat") for _ in range(9)]
-    assert statistics.median(ratios) < 1.5
+    # The fastest of several, since other programs can only make it slower.
+    ours, theirs = (
+        min(import_time(*modules) for _ in range(9))
+        for modules in (("xpnet",), ("numpy", "array_api_compat"))
+    )
+    assert ours < theirs
 
 
 # Packaging

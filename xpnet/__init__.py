@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from xpnet import autodiff, losses, metrics, nn, optim, random, special
+from xpnet import autodiff, random
 from xpnet.autodiff import (
     check_gradient,
     custom_gradient,
@@ -30,7 +30,18 @@ from xpnet.random import Generator, seed
 from xpnet.transfer import asarray, to_host
 
 if TYPE_CHECKING:
-    from xpnet import callbacks, checkpoint, data, plots, train
+    from xpnet import (
+        callbacks,
+        checkpoint,
+        data,
+        losses,
+        metrics,
+        nn,
+        optim,
+        plots,
+        special,
+        train,
+    )
     from xpnet.train import Trainer
 
 __version__ = "0.1.0"
@@ -81,9 +92,17 @@ def __dir__() -> list[str]:
     return [*globals(), *__all__]
 
 
+_LATER = frozenset(
+    {
+        *("callbacks", "checkpoint", "data", "losses", "metrics", "nn", "optim", "plots"),
+        *("special", "train"),
+    }
+)
+
+
 def __getattr__(name: str) -> Any:
-    """Import what works on files in host memory, and NumPy with it, only when it is used."""
-    if name in ("callbacks", "checkpoint", "data", "plots", "train"):
+    """Import a part when it is used for the first time, so that the others cost nothing."""
+    if name in _LATER:
         return importlib.import_module(f"xpnet.{name}")
     if name == "Trainer":
         return importlib.import_module("xpnet.train").Trainer
