@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.backend import Backend
+from xpnet.program.source import Printed, print_program
 
 from . import pip_install
 
 __all__ = ["JAXBackend"]
+
+
+class Jitted(Printed):
+    """Source that XLA compiles when it runs for the first time."""
+
+    def function(self) -> Any:
+        """See `Printed.function`."""
+        import jax
+
+        return jax.jit(super().function())
 
 
 class JAXBackend(Backend):
@@ -68,6 +79,11 @@ class JAXBackend(Backend):
         import numpy as np
 
         return np.array(array)
+
+    def engine(self, program: Any) -> Printed:
+        """See `Backend.engine`: the whole program is compiled."""
+        printed = print_program(program)
+        return Jitted(printed.source, printed.scope)
 
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""

@@ -19,6 +19,7 @@ from xpnet.autodiff import (
 from xpnet.backend import Backend, available_backends, get_backend, use_backend
 from xpnet.errors import (
     BackendError,
+    CompileError,
     DataError,
     DataUnavailableError,
     MissingPackageError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         special,
         train,
     )
+    from xpnet.program import compile  # noqa: A004 - the field's word
     from xpnet.train import Trainer
 
 __version__ = "0.1.0"
@@ -49,6 +51,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backend",
     "BackendError",
+    "CompileError",
     "DataError",
     "DataUnavailableError",
     "Generator",
@@ -63,6 +66,7 @@ __all__ = [
     "callbacks",
     "check_gradient",
     "checkpoint",
+    "compile",
     "custom_gradient",
     "data",
     "get_backend",
@@ -104,6 +108,8 @@ def __getattr__(name: str) -> Any:
     """Import a part when it is used for the first time, so that the others cost nothing."""
     if name in _LATER:
         return importlib.import_module(f"xpnet.{name}")
+    if name == "compile":
+        return importlib.import_module("xpnet.program").compile
     if name == "Trainer":
         return importlib.import_module("xpnet.train").Trainer
     raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from xpnet._typing import Array, Device, DType, HostArray, Namespace
+    from xpnet.program.program import Program
+    from xpnet.program.source import Printed
 
 __all__ = ["Backend", "available_backends", "get_backend", "use_backend"]
 
@@ -89,6 +91,14 @@ class Backend(ABC):
         """Return `array` with ``array[key] = values``; it is given away: it may be written to."""
         array[key] = values
         return array
+
+    def engine(self, program: Program) -> Printed | None:
+        """Return source that runs a program in the library's own way, fast; see `Printed`.
+
+        None, which is the default, means the source that calls the namespace's functions one by
+        one.
+        """
+        return None
 
     def synchronize(self) -> None:  # noqa: B027 - right as it is on a CPU
         """Wait until the device has done all it was asked; nothing to do on a CPU."""

@@ -2,6 +2,7 @@
 
 __all__ = [
     "BackendError",
+    "CompileError",
     "DataError",
     "DataUnavailableError",
     "MissingPackageError",
@@ -22,6 +23,10 @@ class BackendError(RuntimeError):
     def __init__(self, message: str, *, cause: str) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class CompileError(TypeError):
+    """A step does what a recorded program cannot do; the message names the line."""
 
 
 class DataError(ValueError):

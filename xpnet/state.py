@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
+from weakref import ref
 
 from xpnet._typing import Array
 from xpnet.namespace import is_array
 
-__all__ = ["BUFFER", "FROZEN", "PARAMETER", "Role", "Slot", "Stateful", "mismatches"]
+__all__ = [
+    "BUFFER",
+    "FROZEN",
+    "PARAMETER",
+    "Role",
+    "Slot",
+    "Stateful",
+    "changes",
+    "living",
+    "mismatches",
+]
 
 Role = Literal["parameter", "frozen", "buffer"]
 PARAMETER: Role = "parameter"  # trained: `value_and_grad` differentiates, optimizers update
@@ -34,8 +45,54 @@ class Slot(NamedTuple):
         self.owner[self.key] = array
 
 
+class _Changes:
+    """Counts the changes to modules and optimizers that are none of an array's values."""
+
+    count = 0
+
+
+class _Living:
+    """All modules and optimizers there are, of which threads may make more meanwhile."""
+
+    def __init__(self) -> None:
+        self._refs: set[ref[Stateful]] = set()
+
+    def add(self, x: Stateful) -> None:
+        """Add one for as long as it is there."""
+        self._refs.add(ref(x, self._refs.discard))
+
+    def __iter__(self) -> Iterator[Stateful]:
+        for each in [reference() for reference in list(self._refs)]:
+            if each is not None:
+                yield each
+
+
+changes = _Changes()
+living = _Living()
+
+
 class Stateful:
-    """An object whose arrays differentiation, compilation and checkpoints can reach."""
+    """An object whose arrays differentiation, compilation and checkpoints can reach.
+
+    Attributes
+    ----------
+    hosted : frozenset of str
+        Names of attributes that Python reads before every step, also of a compiled one.
+    """
+
+    hosted: frozenset[str] = frozenset()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note that it is there."""
+        self = super().__new__(cls)
+        living.add(self)
+        changes.count += 1
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.hosted:
+            changes.count += 1
+        object.__setattr__(self, name, value)
 
     def slots(self, prefix: str = "") -> Iterator[Slot]:
         """Yield every slot once, dotted names starting with `prefix`.

@@ -27,6 +27,7 @@ __all__ = [
     "differentiable",
     "fresh",
     "highest_tape",
+    "is_differentiating",
     "lift",
     "lowered",
     "place",
@@ -56,6 +57,11 @@ class Tape(list[Any]):
 CONSTANT = Tape(0)  # stays empty
 
 _depth: ContextVar[int] = ContextVar("xpnet_autodiff_depth", default=0)
+
+
+def is_differentiating() -> bool:
+    """Tell whether a function is being differentiated in this context."""
+    return _depth.get() > 0
 
 
 class Opened:

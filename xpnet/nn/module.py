@@ -11,8 +11,9 @@ from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
 from xpnet.errors import TracedArrayError
 from xpnet.namespace import array_namespace, is_array
+from xpnet.program.host import note_use
 from xpnet.scatter import copy
-from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, mismatches
+from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, changes, mismatches
 from xpnet.transfer import copy_like
 
 if TYPE_CHECKING:
@@ -147,14 +148,18 @@ class Module(Stateful):
                 )
             else:
                 value = copy(Parameter(value).array)
+        if self._roles.get(name) != BUFFER:
+            changes.count += 1
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        changes.count += 1
         self._roles.pop(name, None)
         object.__delattr__(self, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output with `forward`."""
+        note_use(self)
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -357,6 +362,7 @@ class Module(Stateful):
         for _, module in self.modules():
             roles = module._roles
             roles.update({key: new for key, role in roles.items() if role == old})
+        changes.count += 1
         return self
 
     def initialize(self, *args: Any) -> Self:
@@ -464,6 +470,7 @@ class Module(Stateful):
                 )
         for name in others:
             slots[name].put(slots[first].array)
+        changes.count += 1
         return self
 
     def extra_repr(self) -> str:

@@ -23,6 +23,7 @@ from xpnet.optim.settings import (
     rate_at,
     unmatched,
 )
+from xpnet.program.host import host, note_use
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like
@@ -111,6 +112,7 @@ class Optimizer(Stateful):
     weight_decay: float
     l1_penalty: float
     decoupled = False  # whether weight decay bypasses the gradient
+    hosted = frozenset({"learning_rate", "_rate_factor", "_steps", "_updates", "_model"})
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuse unknown keywords with a suggestion."""
@@ -265,16 +267,16 @@ class Optimizer(Stateful):
             that was updated before, a pattern in `overrides` matches no parameter, or a schedule
             returns what is no rate; nothing is changed then.
         """
+        note_use(self)
         slots = trainable(model)
         self._check(model, slots, grads)
-        numbers = self.host_numbers(slots)
         self._prepare(model, slots)
+        names = list(slots)
+        numbers = host(lambda: self._count(names))
         for name, tied in slots.items():
             updated = self._step(tied[0].array, grads[name], self.state[name], numbers[name])
             for slot in tied:
                 slot.put(updated)
-            self._updates[name] += 1
-        self._steps += 1
 
     def check(self, model: Module, grads: Mapping[str, Array]) -> None:
         """Raise what `update` would raise, and change nothing.
@@ -321,6 +323,14 @@ class Optimizer(Stateful):
                 own["weight_decay"] = decay
             found[name] = own
         return found
+
+    def _count(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Return the numbers of an update of these parameters, which is counted."""
+        numbers = self.host_numbers(names)
+        for name in names:
+            self._updates[name] += 1
+        self._steps += 1
+        return numbers
 
     def averaged(self, model: Module) -> AbstractContextManager[None]:
         """Return a context in which the model has its averaged weights, if there are any.

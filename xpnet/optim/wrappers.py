@@ -13,6 +13,7 @@ from xpnet.nn.module import Module
 from xpnet.optim.clipping import check_limit, clip_by_global_norm, clip_by_value
 from xpnet.optim.optimizer import Optimizer, is_count, tied_slots, trainable
 from xpnet.optim.settings import check_setting
+from xpnet.program.host import host
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, Slot, mismatches
 from xpnet.transfer import copy_like
@@ -251,7 +252,7 @@ class Accumulate(Wrapper):
             means = {name: (self.arrays[name] + grad) / self.every for name, grad in grads.items()}
             self.optimizer.update(model, means)
             # New zeros, since 0 times what is not finite is NaN.
-            self.arrays = {name: self.first(array) for name, array in self.arrays.items()}
+            self.arrays.update({name: self.first(x) for name, x in self.arrays.items()})
             self.calls = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -355,7 +356,7 @@ class Average(Wrapper):
         self.optimizer.update(model, grads)
         if self.steps == before:  # an `Accumulate` inside is still collecting
             return
-        share = self.share(self.steps)
+        share = host(lambda: self.share(self.steps))
         for name, tied in parameters.items():
             self.arrays[name] += share * (tied[0].array - self.arrays[name])
 

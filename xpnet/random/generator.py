@@ -7,10 +7,12 @@ import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from xpnet._typing import Array, Device, DType, HostArray, Namespace
 from xpnet.backend import Backend, host, selection
-from xpnet.random.threefry import signed32, threefry2x32
+from xpnet.program.host import host as host_number
+from xpnet.random.threefry import encrypt, key_schedule, signed32
 
 __all__ = ["Generator", "default_generator", "seed", "undrawn", "upload"]
 
@@ -124,9 +126,13 @@ class Generator:
         blocks = (n + 1) // 2
         if blocks > _WORDS // 2:
             raise ValueError(f"Generator: {n} words are too many for one draw, at most 2**32")
-        draw = xp.full((blocks,), signed32(self._advance(1)), dtype=xp.int32, device=device)
+        numbers: Any = host_number(
+            lambda: [key_schedule(self.seed, self.stream), signed32(self._advance(1))]
+        )
+        keys, number = numbers
+        draw = xp.full((blocks,), number, dtype=xp.int32, device=device)
         block = xp.arange(blocks, dtype=xp.int32, device=device)
-        words = threefry2x32(xp, (self.seed, self.stream), (block, draw))
+        words = encrypt(keys, (block, draw))
         return xp.concat(words)[:n]
 
     def bernoulli(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from xpnet._typing import Array, Namespace
 
-__all__ = ["threefry2x32"]
+__all__ = ["encrypt", "key_schedule", "signed32", "threefry2x32"]
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -38,8 +38,18 @@ def threefry2x32(
     tuple of array
         Two int32 arrays of that shape.
     """
-    k0, k1 = key
-    keys = [signed32(k) for k in (k0, k1, k0 ^ k1 ^ _PARITY)]
+    return encrypt(key_schedule(*key), counter)
+
+
+def key_schedule(k0: int, k1: int) -> list[int]:
+    """Return the numbers that are added to the two words, in this order."""
+    keys = [k0, k1, k0 ^ k1 ^ _PARITY]
+    added = [(keys[group % 3], keys[(group + 1) % 3] + group) for group in range(6)]
+    return [signed32(word) for pair in added for word in pair]
+
+
+def encrypt(keys: list[int], counter: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Encrypt a counter with what `key_schedule` has made of a key; see `threefry2x32`."""
     x0, x1 = counter[0] + keys[0], counter[1] + keys[1]
     for group in range(5):
         for rotation in _ROTATIONS[group % 2]:
@@ -47,8 +57,7 @@ def threefry2x32(
             # >> copies the sign bit in from the left, which the mask takes out again.
             low = (x1 >> (32 - rotation)) & ((1 << rotation) - 1)
             x1 = ((x1 << rotation) | low) ^ x0
-        x0 = x0 + keys[(group + 1) % 3]
-        x1 = x1 + signed32(keys[(group + 2) % 3] + group + 1)
+        x0, x1 = x0 + keys[2 * group + 2], x1 + keys[2 * group + 3]
     return x0, x1
 
 

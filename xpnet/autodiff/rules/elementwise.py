@@ -347,8 +347,8 @@ def clip(
     base: Any,
     x: Array,
     /,
-    min: Any = None,  # noqa: A002 - the standard's name
-    max: Any = None,  # noqa: A002 - the standard's name
+    min: Any = None,
+    max: Any = None,
 ) -> Array:
     """Clip by ``maximum`` and ``minimum``, whose ties share the gradient."""
     x = +x if min is None else xp.maximum(x, min)

@@ -392,7 +392,7 @@ def vector_norm(
     *,
     axis: Any = None,
     keepdims: bool = False,
-    ord: float = 2,  # noqa: A002 - the standard's name
+    ord: float = 2,
 ) -> Array:
     """d ||x||_p = sum of Re(conj(x) dx) |x|^(p-2) / ||x||^(p-1); 0 at elements that are 0.
 
@@ -422,7 +422,7 @@ def matrix_norm(
     /,
     *,
     keepdims: bool = False,
-    ord: Any = "fro",  # noqa: A002 - the standard's name
+    ord: Any = "fro",
 ) -> Array:
     """Norm the elements, the singular values, or the sums of rows or columns."""
     if ord == "fro":

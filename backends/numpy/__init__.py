@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet.backend import Backend
 
-from . import pip_install  # noqa: F401 - see there
+from .. import pip_install  # noqa: F401, TID252 - see there
 
 __all__ = ["NumPyBackend"]
 
@@ -45,6 +45,12 @@ class NumPyBackend(Backend):
         import numpy as np
 
         return np.array(array)
+
+    def engine(self, program: Any) -> Any:
+        """See `Backend.engine`."""
+        from .engine import print_planned
+
+        return print_planned(program)
 
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""

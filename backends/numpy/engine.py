@@ -1,0 +1,236 @@
+"""NumPy's engine: straight-line calls that write into buffers which are planned beforehand."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from xpnet.program.plan import Kind, Plan, plan
+from xpnet.program.program import Program, references
+from xpnet.program.record import Entry, Like, Var
+from xpnet.program.source import Printed, Printer
+
+__all__ = ["print_planned"]
+
+_OPERATORS = {
+    "abs": np.absolute,
+    "add": np.add,
+    "and_": np.bitwise_and,
+    "eq": np.equal,
+    "floordiv": np.floor_divide,
+    "ge": np.greater_equal,
+    "gt": np.greater,
+    "invert": np.invert,
+    "le": np.less_equal,
+    "lshift": np.left_shift,
+    "lt": np.less,
+    "mod": np.remainder,
+    "mul": np.multiply,
+    "ne": np.not_equal,
+    "neg": np.negative,
+    "or_": np.bitwise_or,
+    "rshift": np.right_shift,
+    "sub": np.subtract,
+    "truediv": np.divide,
+    "xor": np.bitwise_xor,
+}
+_REDUCTIONS = {
+    "max": np.maximum.reduce,
+    "min": np.minimum.reduce,
+    "prod": np.multiply.reduce,
+    "sum": np.add.reduce,
+}
+_VIEWS = frozenset(
+    {
+        *("broadcast_to", "expand_dims", "getitem", "matrix_transpose", "moveaxis"),
+        *("permute_dims", "reshape", "squeeze"),
+    }
+)
+# Functions that never return a view of an operand.
+_FRESH = frozenset({"add_at", "concat", "set_at", "stack", "take", "take_along_axis", "where"})
+_ALIGNMENT = 64  # bytes: a cache line
+
+
+def print_planned(program: Program) -> Printed:
+    """Return source in which results are computed into buffers, and state where it is kept."""
+    return _Planned(program).print()
+
+
+class _Planned(Printer):
+    """Prints calls of ufuncs with the arrays that they write to."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.scope["np"] = np
+        self.plan: Plan = plan(program, self._kind, _size)
+        self._kept: dict[int, str] = {}  # place -> name of its copy
+        # Arrays that are the same in every run: constants, buffers, and their views.
+        self.fixed: dict[int, Any] = dict(program.constants)
+        memory = [_aligned(size) for size in self.plan.buffers]
+        for place, number in self.plan.places.items():
+            like = program.kinds[place]
+            buffer: Any = np.ndarray(like.shape, like.dtype, memory[number], 0, like.strides)
+            self.scope[self.names[place]] = self.fixed[place] = buffer
+
+    def statement(self, entry: Entry) -> str | None:
+        """See `Printer.statement`."""
+        out = entry.outs[0]
+        if self._kind(entry) == "view" and self._is_fixed_view(entry):
+            return None
+        if out in self.plan.donated:
+            self.names[out] = self.names[self.plan.donated[out]]
+        elif out not in self.plan.places:
+            quick = self._quick(entry)
+            return super().statement(entry) if quick is None else f"{self.names[out]} = {quick}"
+        return self._into(entry, self.names[out])
+
+    def ending(self) -> list[str]:
+        """See `Printer.ending`: what leaves is copied, then what was not computed in place.
+
+        The next run writes into the same memory, so results are copies; they are made before the
+        state is overwritten, whose old values they may be.
+        """
+        plan, lines = self.plan, []
+        overwritten = frozenset(plan.copied)
+        for old, new in zip(self.program.state, self.program.updates, strict=True):
+            rebound = old != new and old not in plan.copied and plan.donated.get(new) != old
+            if rebound or (old in plan.copied and plan.roots[new] & overwritten):
+                lines += self._keep(new)
+        for place in dict.fromkeys(self.program.results_places):
+            lines += self._keep(place)
+        for old, new in plan.copied.items():
+            lines.append(f"np.copyto({self.names[old]}, {self._kept.get(new, self.names[new])})")
+        return lines
+
+    def _keep(self, place: int) -> list[str]:
+        """Return the line that copies an array, if it is one and was not copied yet."""
+        kind = getattr(self.program.kinds[place], "type", None)
+        if place in self._kept or kind is not np.ndarray:
+            return []
+        self._kept[place] = f"r{len(self._kept)}"
+        return [f"{self._kept[place]} = {self.names[place]}.copy('K')"]
+
+    def result(self, place: int) -> str:
+        """See `Printer.result`."""
+        return self._kept.get(place, self.names[place])
+
+    def update(self, old: int, new: int) -> str:
+        """See `Printer.update`."""
+        in_place = old in self.plan.copied or self.plan.donated.get(new) == old
+        return self.names[old] if in_place else self.result(new)
+
+    def _is_fixed_view(self, entry: Entry) -> bool:
+        """Tell whether an entry is a view of memory that stays, and make it once and for all."""
+        base = self.fixed.get(entry.args[0].place)
+        if base is None:
+            return False
+        view = entry.function(base, *entry.args[1:], **entry.kwargs)
+        if not np.may_share_memory(view, base):
+            return False
+        [out] = entry.outs
+        self.scope[self.names[out]] = self.fixed[out] = view
+        return True
+
+    def _quick(self, entry: Entry) -> str | None:
+        """Return a shorter way to what NumPy's function does after many questions, or None."""
+        if entry.name not in ("matrix_transpose", "expand_dims", "mean"):
+            return None
+        x, like = self.literal(entry.args[0]), self.program.kinds[entry.args[0].place]
+        if entry.name == "matrix_transpose":
+            return f"{x}.mT"
+        if entry.name == "expand_dims" and list(entry.kwargs) == ["axis"]:
+            axis = entry.kwargs["axis"] % (len(like.shape) + 1)
+            return f"{x}[{':, ' * axis}None]"
+        if entry.name == "mean" and _is_quotient(entry, like):
+            return f"{self._reduce('sum', entry, None)} / {_summed(entry, like)}"
+        return None
+
+    def _kind(self, entry: Entry) -> Kind:
+        """Return how this engine computes an entry."""
+        out = self.program.kinds[entry.outs[0]]
+        if out.type is not np.ndarray:  # NumPy's 0-d results are scalars
+            return "fresh"
+        if len(entry.outs) > 1:
+            return "other"
+        if entry.name in _VIEWS and len(references((entry.args, entry.kwargs))) == 1:
+            return "view"
+        if _ufunc(entry) is not None:
+            return "elementwise"
+        if entry.function in (operator.matmul, np.matmul):
+            return "buffer"
+        if entry.name in _REDUCTIONS and set(entry.kwargs) <= {"axis", "keepdims"}:
+            same = self.program.kinds[entry.args[0].place].dtype == out.dtype
+            return "buffer" if same and len(entry.args) == 1 else "fresh"
+        if entry.name == "mean" and _is_quotient(entry, self.program.kinds[entry.args[0].place]):
+            return "buffer"
+        if entry.name == "astype" and self._is_plain_cast(entry):
+            return "buffer"
+        return "fresh" if entry.name in _FRESH else "other"
+
+    def _into(self, entry: Entry, out: str) -> str:
+        """Return the call that computes an entry into an array."""
+        if entry.name in _REDUCTIONS:
+            return self._reduce(entry.name, entry, out)
+        if entry.name == "mean":
+            count = _summed(entry, self.program.kinds[entry.args[0].place])
+            divide = f"{self.bind('divide', np.divide)}({out}, {count}, out={out})"
+            return f"{self._reduce('sum', entry, out)}; {divide}"
+        if entry.name == "astype":
+            return (
+                f"{self.bind('copyto', np.copyto)}({out}, {self.literal(entry.args[0])}, 'unsafe')"
+            )
+        function: np.ufunc = _ufunc(entry) or np.matmul
+        name = self.bind(function.__name__, function)
+        return f"{name}({', '.join(map(self.literal, entry.args[: function.nin]))}, out={out})"
+
+    def _reduce(self, name: str, entry: Entry, out: str | None) -> str:
+        function = self.bind(f"reduce_{name}", _REDUCTIONS[name])
+        axis, keepdims = entry.kwargs.get("axis"), entry.kwargs.get("keepdims", False)
+        return f"{function}({self.literal(entry.args[0])}, {axis!r}, None, {out}, {keepdims!r})"
+
+    def _is_plain_cast(self, entry: Entry) -> bool:
+        """Tell whether real numbers or booleans are converted into other, floating-point ones."""
+        before, after = (self.program.kinds[p].dtype for p in (entry.args[0].place, *entry.outs))
+        plain = len(entry.args) == 2 and set(entry.kwargs) <= {"copy"}
+        return bool(plain and before != after and before.kind in "biuf" and after.kind == "f")
+
+
+def _is_quotient(entry: Entry, like: Like) -> bool:
+    """Tell whether a mean is the sum divided by a number, in the same dtype."""
+    plain = len(entry.args) == 1 and set(entry.kwargs) <= {"axis", "keepdims"}
+    return plain and like.dtype in (np.float32, np.float64) and _summed(entry, like) > 0
+
+
+def _summed(entry: Entry, like: Like) -> int:
+    """Return how many elements each of a reduction's sums has."""
+    axis = entry.kwargs.get("axis")
+    axes = range(len(like.shape)) if axis is None else axis
+    return math.prod(like.shape[n] for n in ((axes,) if isinstance(axes, int) else axes))
+
+
+def _ufunc(entry: Entry) -> Any:
+    """Return the elementwise ufunc that an entry calls, if it does and nothing else."""
+    function = entry.function
+    if function.__module__ == "_operator":
+        if function is operator.pow:  # NumPy's operator has its own ways with numbers
+            square = isinstance(entry.args[0], Var) and type(entry.args[1]) is int
+            return np.square if square and entry.args[1] == 2 else None
+        return _OPERATORS.get(function.__name__)
+    if entry.kwargs or not isinstance(function, np.ufunc):
+        return None
+    plain = function.nout == 1 and function.signature is None and function.nin == len(entry.args)
+    return function if plain else None
+
+
+def _size(like: Like) -> int:
+    return math.prod(like.shape) * int(like.dtype.itemsize)
+
+
+def _aligned(size: int) -> Any:
+    """Return bytes that start where a cache line does."""
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size]

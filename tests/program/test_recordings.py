@@ -1,0 +1,352 @@
+"""When a step is recorded again, and when it is not; the results are right either way."""
+
+import copy
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet import losses, metrics, nn, optim
+
+
+def loss_fn(model: Any, x: Any, y: Any) -> Any:
+    return losses.mse_loss(model(x), y)
+
+
+def step(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+    value, grads = xn.value_and_grad(loss_fn)(model, x, y)
+    optimizer.update(model, grads)
+    return value
+
+
+def mlp() -> nn.Sequential:
+    xn.seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Tanh(), nn.Linear(4, 3))
+
+
+def batch(size: int = 5, dtype: str = "float32") -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(size, 3)).astype(dtype), rng.normal(size=(size, 3)).astype(dtype)
+
+
+class Pair:
+    """A plain and a compiled training, to which the same is done."""
+
+    def __init__(self, make: Callable[[], optim.Optimizer] = lambda: optim.Adam(0.1)) -> None:
+        self.step = xn.compile(step)
+        self.sides = [(each, mlp(), make()) for each in (step, self.step)]
+        self.draws = xn.random.default_generator().draws
+
+    def do(self, change: Callable[[Any, Any], Any]) -> None:
+        for _, model, optimizer in self.sides:
+            change(model, optimizer)
+
+    def run(self, x: Any = None, y: Any = None, *, times: int = 2) -> int:
+        """Train both sides and compare them; return how often the one was recorded."""
+        x, y = batch() if x is None else (x, y)
+        for _ in range(times):
+            values = []
+            for each, model, optimizer in self.sides:
+                xn.random.default_generator().draws = self.draws
+                values.append(each(model, optimizer, x, y))
+            self.draws = xn.random.default_generator().draws
+            assert values[0] == values[1]
+        (_, plain, plain_optimizer), (_, model, optimizer) = self.sides
+        for expected, found in ((plain, model), (plain_optimizer, optimizer)):
+            expected, found = expected.state_dict(), found.state_dict()
+            assert expected.keys() == found.keys()
+            for name, value in expected.items():
+                np.testing.assert_array_equal(found[name], value, err_msg=name)
+        return self.step.recordings
+
+
+def test_one_recording_for_the_same_structure() -> None:
+    assert Pair().run(times=5) == 1
+
+
+def test_a_recording_for_each_shape_and_dtype() -> None:
+    pair = Pair()
+    assert pair.run(*batch(5)) == 1
+    assert pair.run(*batch(6)) == 2
+    assert pair.run(*batch(5)) == 2
+    convert = xn.compile(lambda x: x * 2)
+    for dtype in ("float32", "float64", "float32", "int64"):
+        assert convert(np.ones(2, dtype=dtype)).dtype == dtype
+    assert convert.recordings == 3
+
+
+def test_a_recording_for_each_structure_and_constant() -> None:
+    @xn.compile
+    def scale(tree: Any, factor: Any = 1.0) -> Any:
+        leaves = tree.values() if isinstance(tree, dict) else tree
+        return [x * factor for x in leaves]
+
+    x = np.ones(2)
+    calls: list[tuple[Any, ...]] = [
+        ([x],), ((x,),), ([x, x],), ({"a": x},), ({"b": x},), ([x], 2.0), ([x], 2), ([x], True),
+        ([x], 0.0), ([x], -0.0),
+    ]  # fmt: skip
+    for count, arguments in enumerate(calls, start=1):
+        for _ in range(2):
+            expected = scale._function(*arguments)
+            np.testing.assert_array_equal(scale(*arguments), expected)
+            assert [str(y) for y in scale(*arguments)] == [str(y) for y in expected]
+        assert scale.recordings == count
+
+
+def test_modes_each_have_a_recording() -> None:
+    pair = Pair()
+    for change, count in (("train", 1), ("eval", 2), ("train", 2), ("eval", 2)):
+        pair.do(lambda model, _, change=change: getattr(model, change)())
+        assert pair.run() == count
+
+
+def freeze_all_but_the_last(model: Any, optimizer: Any) -> None:
+    model[0].freeze()
+
+
+def replace_a_layer(model: Any, optimizer: Any) -> None:
+    model.layers[2] = nn.ReLU()
+
+
+def append_a_layer(model: Any, optimizer: Any) -> None:
+    model.layers.append(nn.LeakyReLU())
+
+
+def change_a_private_attribute(model: Any, optimizer: Any) -> None:
+    model._anything = 1
+
+
+CHANGES: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
+    "the p of a dropout": (lambda model, _: setattr(model[1], "p", 0.25), 2),
+    "freezing": (freeze_all_but_the_last, 2),
+    "the betas": (lambda _, optimizer: setattr(optimizer, "betas", (0.5, 0.5)), 2),
+    "the decay": (lambda _, optimizer: setattr(optimizer, "weight_decay", 0.1), 2),
+    "a replaced layer": (replace_a_layer, 2),
+    "an appended layer": (append_a_layer, 2),
+    "a private attribute": (change_a_private_attribute, 2),
+    "the rate": (lambda _, optimizer: setattr(optimizer, "learning_rate", 0.5), 1),
+    "a schedule": (lambda _, o: setattr(o, "learning_rate", optim.schedules.Cosine(0.1, 9)), 1),
+    "the factor of the rate": (lambda _, optimizer: setattr(optimizer, "rate_factor", 0.1), 1),
+    "the random numbers": (lambda *_: xn.seed(3), 1),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes(name: str) -> None:
+    change, count = CHANGES[name]
+    pair = Pair()
+    assert pair.run() == 1
+    pair.do(change)
+    assert pair.run() == count
+
+
+def test_a_list_is_watched_where_the_class_keeps_it() -> None:
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            self.blocks = [nn.ReLU()]
+            self.table = {"scale": 1.0}
+
+        def forward(self, x: Any) -> Any:
+            for block in self.blocks:
+                x = block(x)
+            return x * self.table["scale"]
+
+    model, x = Stack(), np.asarray([-1.0, 2.0])
+    run = xn.compile(lambda model, x: model(x))
+    assert run(model, x).tolist() == run(model, x).tolist() == [0.0, 2.0]
+    model.table["scale"] = 2.0
+    assert run(model, x).tolist() == [0.0, 4.0]
+    model.blocks[0] = nn.Identity()
+    assert run(model, x).tolist() == [-2.0, 4.0]
+    assert run.recordings == 3
+
+
+def test_an_array_that_is_no_state_is_watched_too() -> None:
+    class Shift(nn.Module):
+        def __init__(self) -> None:
+            self.by = np.asarray([1.0])
+
+        def forward(self, x: Any) -> Any:
+            return x + self.by
+
+    model, x = Shift(), np.asarray([1.0])
+    run = xn.compile(lambda model, x: model(x))
+    assert [run(model, x)[0] for _ in range(2)] == [2.0, 2.0]
+    model.by = np.asarray([2.0])
+    assert [run(model, x)[0] for _ in range(2)] == [3.0, 3.0]
+
+
+def test_tied_parameters() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            xn.seed(0)
+            self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.b(self.a(x))
+
+    run = xn.compile(lambda model, x, y: xn.grad(loss_fn)(model, x, y))
+    model = Twice()
+    assert len(run(model, *batch())) == 4
+    model.tie("a.weight", "b.weight")
+    for _ in range(2):
+        grads, expected = run(model, *batch()), run._function(model, *batch())
+        assert grads.keys() == expected.keys() == {"a.weight", "a.bias", "b.bias"}
+        np.testing.assert_array_equal(grads["a.weight"], expected["a.weight"])
+    assert run.recordings == 2
+
+
+def test_loading_a_state() -> None:
+    pair = Pair()
+    pair.run()
+    saved = [(m.state_dict(), o.state_dict()) for _, m, o in pair.sides]
+    pair.run(times=3)
+    for (_, model, optimizer), (weights, moments) in zip(pair.sides, saved, strict=True):
+        model.load_state_dict(weights)
+        optimizer.load_state_dict(moments, model)
+    assert pair.run() == 1
+
+
+def test_models_of_one_structure_have_programs_of_their_own() -> None:
+    first, second = Pair(), Pair()
+    second.step = first.step
+    second.sides[1] = (first.step, *second.sides[1][1:])
+    assert first.run() == 1
+    assert second.run() == 2
+    assert first.run() == 2
+
+
+def test_a_model_that_is_gone_leaves_nothing() -> None:
+    run = xn.compile(lambda model, x: model(x))
+    for seed in range(5):
+        xn.seed(seed)
+        model = nn.Linear(3, 2)
+        x = batch()[0]
+        np.testing.assert_array_equal(run(model, x), model(x))
+        np.testing.assert_array_equal(run(model, x), model(x))
+        del model
+        gc.collect()
+    assert run.recordings == 5
+    assert len(run._runs) == 1
+
+
+def test_a_copy_of_a_model_is_another_one() -> None:
+    run = xn.compile(lambda model, x: model(x))
+    model, x = nn.Linear(3, 2), batch()[0]
+    run(model, x)
+    twin = copy.deepcopy(model)
+    twin.weight = twin.weight * 2
+    np.testing.assert_array_equal(run(twin, x), twin(x))
+    np.testing.assert_array_equal(run(model, x), model(x))
+
+
+def test_a_metric_that_is_reset() -> None:
+    accuracy, x = metrics.Accuracy(), np.eye(3)
+    run = xn.compile(lambda metric, x, y: metric.update(x, y))
+    for _ in range(3):
+        for _ in range(3):
+            assert run(accuracy, x, np.asarray([0, 1, 1])) is None
+        assert round(float(accuracy.compute()), 4) == 0.6667
+        accuracy.reset()
+
+
+def test_results_are_copies() -> None:
+    pair = Pair()
+    _, model, optimizer = pair.sides[1]
+    values = [pair.step(model, optimizer, *batch()) for _ in range(3)]
+    assert len({float(value) for value in values}) == 3
+    first = xn.compile(lambda model, x: (model.weight, x, model.weight.T))
+    layer = nn.Linear(3, 3)
+    for _ in range(2):
+        weight, x, transposed = first(layer, batch()[0])
+        before = layer.weight.copy()
+        for result in (weight, transposed):
+            result += 1
+        np.testing.assert_array_equal(layer.weight, before)
+        x += 1
+        assert not np.array_equal(x, batch()[0])
+
+
+def test_results_may_be_the_state_before() -> None:
+    class Counter(nn.Module):
+        def __init__(self) -> None:
+            self.a, self.b = (nn.Buffer(np.asarray([n, n])) for n in (1.0, 2.0))
+
+    def swap(model: Any) -> Any:
+        before = model.a
+        model.a, model.b = model.b, model.a
+        return before, model.a * 1
+
+    counter, run = Counter(), xn.compile(swap)
+    for n in range(6):
+        before, after = run(counter)
+        assert before.tolist() == ([1.0, 1.0] if n % 2 == 0 else [2.0, 2.0])
+        assert after.tolist() == counter.a.tolist() != before.tolist()
+    assert run.recordings == 1
+
+
+def test_a_compiled_function_within_another_and_within_grad() -> None:
+    inner = xn.compile(lambda model, x: model(x) ** 2)
+    layer, x = nn.Linear(3, 1), batch()[0]
+    inner(layer, x)
+
+    def outer(model: Any, x: Any) -> Any:
+        return xn.array_namespace(x).sum(inner(model, x))
+
+    run = xn.compile(outer)
+    for _ in range(2):
+        np.testing.assert_array_equal(run(layer, x), outer(layer, x))
+    assert (run.recordings, inner.recordings) == (1, 1)
+    expected = xn.grad(lambda m, x: xn.array_namespace(x).sum(m(x) ** 2))(layer, x)
+    found = xn.grad(outer)(layer, x)
+    alone = xn.grad(lambda m: xn.array_namespace(m.weight).sum(inner(m, x)))(layer)
+    for name, grad in expected.items():
+        np.testing.assert_array_equal(found[name], grad)
+        np.testing.assert_array_equal(alone[name], grad)
+    square = xn.compile(lambda x: x**2)
+    np.testing.assert_array_equal(xn.jacobian(square)(x[0]), np.diag(2 * x[0]))
+    assert (inner.recordings, square.recordings) == (1, 0)
+
+
+def test_an_array_that_is_closed_over_is_copied() -> None:
+    scale = np.asarray([2.0])
+    run = xn.compile(lambda x: x * scale)
+    x = np.asarray([3.0])
+    assert run(x).tolist() == run(x).tolist() == [6.0]
+    scale += 1
+    assert run(x).tolist() == [6.0]
+
+
+def test_two_threads_record_at_once() -> None:
+    barrier = threading.Barrier(2)
+    results: dict[int, list[float]] = {}
+
+    def slow(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        barrier.wait(timeout=10)
+        value = step(model, optimizer, x, y)
+        barrier.wait(timeout=10)
+        return value
+
+    def train(number: int) -> None:
+        x, y = (a * (number + 1) for a in batch())
+        model, optimizer = models[number], optim.SGD(0.1)
+        run = xn.compile(slow)
+        results[number] = [float(run(model, optimizer, x, y)) for _ in range(3)]
+        assert run.recordings == 1
+
+    models = [nn.Linear(3, 3, rng=xn.Generator(n)) for n in range(2)]
+    twins = copy.deepcopy(models)
+    threads = [threading.Thread(target=train, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    for number, twin in enumerate(twins):
+        x, y = (a * (number + 1) for a in batch())
+        optimizer = optim.SGD(0.1)
+        assert results[number] == [float(step(twin, optimizer, x, y)) for _ in range(3)]

@@ -1,0 +1,225 @@
+"""compile: record a step once, run it many times."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from xpnet import tree
+from xpnet._typing import Array
+from xpnet.aliasing import OUTSIDE
+from xpnet.autodiff.tape import is_differentiating
+from xpnet.backend import owner
+from xpnet.errors import CompileError
+from xpnet.namespace import array_namespace, is_array
+from xpnet.program.clean import clean
+from xpnet.program.entering import Entered
+from xpnet.program.host import HostFloat, HostInt, recorder
+from xpnet.program.program import Program
+from xpnet.program.record import RecordedArray, Recording
+from xpnet.program.run import Run
+from xpnet.program.signature import State, signature
+from xpnet.scatter import copy
+from xpnet.state import Stateful
+from xpnet.wrapping import WrappedArray, is_writable
+
+__all__ = ["Compiled", "compile"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the field's word
+    """Record a step the first time it is called, and run the recorded program from then on.
+
+    Parameters
+    ----------
+    function : callable
+        Takes arrays, modules, optimizers and constants, in lists, tuples and dicts, and returns
+        arrays. Modules and optimizers are state, which it may change.
+
+    Returns
+    -------
+    Compiled
+        Called like `function`, with the same results.
+
+    Raises
+    ------
+    CompileError
+        When it is called: if a branch, an index or the shape of an array depends on values, if
+        the values of an array are asked for, or if a module or optimizer is used that is none of
+        the arguments; the message names the line. Nothing is changed then.
+
+    Notes
+    -----
+    It records again when the structure of the arguments, or the shape, dtype or device of an
+    array changes, or anything of a module or optimizer that is no array: its mode, its settings,
+    which of its parameters are frozen. Learning rates, counters of steps and random numbers are
+    computed by Python before every run, so schedules may be any Python.
+
+    A step that makes new state, as the first one of two models' optimizers or of a metric does, is
+    recorded once more. Attributes that are no arrays and that the step itself changes are part of
+    the structure: each value has its recording. Arrays that the step closes over are copied when
+    it is recorded; changing them later has no effect.
+
+    Arrays that are read from a model are valid until the next run. Within `xpnet.grad`, and
+    within another compiled function, it is the plain function.
+
+    Examples
+    --------
+    >>> import xpnet as xn
+    >>> from xpnet import losses, nn, optim
+    >>> @xn.compile
+    ... def step(model, optimizer, x, y):
+    ...     def loss_fn(model, x, y):
+    ...         return losses.mse_loss(model(x), y)
+    ...     loss, grads = xn.value_and_grad(loss_fn)(model, x, y)
+    ...     optimizer.update(model, grads)
+    ...     return loss
+    >>> model, optimizer = nn.Linear(1, 1), optim.SGD(0.1)
+    >>> x, y = xn.asarray([[0.0], [1.0]]), xn.asarray([[1.0], [3.0]])
+    >>> history = [float(step(model, optimizer, x, y)) for _ in range(100)]
+    >>> history[-1] < 0.01 * history[0], step.recordings
+    (True, 1)
+    """
+    return Compiled(function)
+
+
+class Compiled(Generic[P, R]):
+    """A function that is recorded when it is called with something new.
+
+    Attributes
+    ----------
+    recordings : int
+        How often it was recorded.
+    source : str
+        Of the program that was run last.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        if not callable(function):
+            raise TypeError(f"compile: expected a function, got {type(function).__name__}")
+        functools.update_wrapper(self, function)
+        self.recordings = 0
+        self._function = function
+        self._runs: dict[Any, Run] = {}
+        self._last: Run | None = None
+        self._name = f"compile of {getattr(function, '__name__', 'function')}"
+        self._state = State(())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the program for these arguments, after recording it if there is none."""
+        if recorder.get() is not None or is_differentiating():
+            return self._function(*args, **kwargs)
+        leaves = tree.leaves((args, kwargs))
+        statefuls = [leaf for leaf in leaves if isinstance(leaf, Stateful)]
+        if not self._state.is_of(statefuls):
+            self._state = State(statefuls)
+        state = self._state
+        arguments = signature((args, kwargs), self._name)
+        run = self._runs.get((arguments, state.key))
+        if run is not None:
+            self._last = run
+            return cast("R", run(leaves, state))
+        arrays = [leaf for leaf in leaves if is_array(leaf)]
+        arrays += [group[0].array for group in state.groups]
+        if any(isinstance(array, WrappedArray) for array in arrays):
+            return self._function(*args, **kwargs)
+        if not arrays:
+            raise CompileError(
+                f"{self._name}: expected at least one array among the arguments, or a module or "
+                "optimizer that has some; got none"
+            )
+        return cast("R", self._record(args, kwargs, leaves, statefuls, arrays, arguments))
+
+    def _record(
+        self,
+        args: Any,
+        kwargs: Any,
+        leaves: list[Any],
+        statefuls: list[Stateful],
+        arrays: list[Array],
+        arguments: Any,
+    ) -> Any:
+        recording = Recording(array_namespace(*arrays))
+        inputs: list[int] = []
+
+        def enter(leaf: Any) -> Any:
+            if not is_array(leaf):
+                return leaf
+            array = recording.wrap(leaf)
+            array.group = OUTSIDE  # the caller's: it is not written to
+            inputs.append(array.place)
+            return array
+
+        with Entered(recording, statefuls) as entered:
+            _prepare(statefuls)
+            state = State(statefuls)
+            entered.lift(state)
+            inner_args, inner_kwargs = tree.map(enter, (args, kwargs))
+            result = self._function(*inner_args, **inner_kwargs)
+            updates = entered.leave()
+            results = tree.map(lambda leaf: _result(recording, self._name, leaf), result)
+            entered.succeeded = True
+        self.recordings += 1
+        if updates is not None:
+            program = clean(
+                Program(
+                    base=recording.base,
+                    entries=recording.entries,
+                    kinds=recording.kinds,
+                    state=entered.places,
+                    inputs=inputs,
+                    hosts=recording.hosts,
+                    constants={place: copy(x) for place, x in recording.outside.values()},
+                    results=results,
+                    updates=updates,
+                )
+            )
+            which = [n for n, leaf in enumerate(leaves) if is_array(leaf)]
+            run = Run(program, state, which, entered.assigned, owner(type(arrays[0])))
+            self._runs = {key: run for key, run in self._runs.items() if run.state.is_alive}
+            self._last = self._runs[arguments, state.key] = run
+        return tree.map(_lowered, result)
+
+    @property
+    def source(self) -> str:
+        """The program that was run last, as source."""
+        if self._last is None:
+            raise CompileError(f"{self._name}: it was not called yet, so there is no source")
+        return self._last.printed.source
+
+
+def _prepare(statefuls: list[Stateful]) -> None:
+    """Let optimizers make what they keep for each parameter, so that the program finds it."""
+    from xpnet.nn import Module
+    from xpnet.optim import Optimizer
+
+    models = [each for each in statefuls if isinstance(each, Module)]
+    for optimizer in statefuls:
+        if isinstance(optimizer, Optimizer) and len(models) == 1:
+            with suppress(ValueError):  # which its update will raise too
+                optimizer.prepare(models[0])
+
+
+def _result(recording: Recording, name: str, leaf: Any) -> Any:
+    """Return what stands for a leaf of the result in the program."""
+    if is_array(leaf) or isinstance(leaf, (HostFloat, HostInt)):
+        return recording.reference(leaf)
+    if isinstance(leaf, (int, float, complex)) and not isinstance(leaf, bool):
+        raise CompileError(
+            f"{name}: the step returned the number {leaf!r}, which every run would return; return "
+            "arrays"
+        )
+    return leaf
+
+
+def _lowered(leaf: Any) -> Any:
+    """Return a leaf of the result as it is without a recording."""
+    if isinstance(leaf, (HostFloat, HostInt)):
+        return leaf.number
+    if isinstance(leaf, RecordedArray):  # which may be one of the state
+        return copy(leaf.value) if is_writable(leaf) else leaf.value
+    return leaf

@@ -1,0 +1,149 @@
+"""Planning memory: which results share a buffer, by when each is used for the last time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from xpnet.program.program import Program, references
+from xpnet.program.record import Entry, Var
+
+__all__ = ["Kind", "Plan", "plan"]
+
+# How an engine computes an entry: into a buffer element by element, so that an operand's will do;
+# into a buffer of its own; into memory that it takes itself; as a view of its first operand; or as
+# it likes, so that the result may share the memory of any operand.
+Kind = Literal["elementwise", "buffer", "fresh", "view", "other"]
+
+
+class Plan(NamedTuple):
+    """Where the results of a program are kept.
+
+    Attributes
+    ----------
+    buffers : list of int
+        Sizes of the buffers, in bytes.
+    places : dict from int to int
+        For each result that is computed into a buffer, its number.
+    donated : dict from int to int
+        For each result that is computed into an array of the state, that array's place.
+    copied : dict from int to int
+        For each place of the state that is overwritten in the end, what is copied there.
+    roots : list of set of int
+        For each place, those whose memory it may share, itself included unless it is a view.
+    """
+
+    buffers: list[int]
+    places: dict[int, int]
+    donated: dict[int, int]
+    copied: dict[int, int]
+    roots: list[frozenset[int]]
+
+
+def plan(program: Program, kind: Callable[[Entry], Kind], size: Callable[[Any], int]) -> Plan:
+    """Return where to keep what each entry computes.
+
+    Parameters
+    ----------
+    program : Program
+        What is to be run.
+    kind : callable
+        Tells how the engine computes an entry.
+    size : callable
+        Returns the bytes of an array.
+    """
+    entries, places = program.entries, program.kinds
+    defined = {place: n for n, entry in enumerate(entries) for place in entry.outs}
+    kinds = [kind(entry) for entry in entries]
+    roots = [frozenset((place,)) for place in range(len(places))]
+    for entry, how in zip(entries, kinds, strict=True):
+        given = references((entry.args, entry.kwargs))
+        for out in entry.outs:
+            if how == "view":
+                roots[out] = roots[references(entry.args[0])[0]]
+            elif how == "other":
+                roots[out] = roots[out].union(*(roots[place] for place in given))
+    last = dict.fromkeys(range(len(places)), -1)
+    for n, entry in enumerate(entries):
+        for place in references((entry.args, entry.kwargs)):
+            last.update(dict.fromkeys(roots[place], n))
+    for place in program.outputs:
+        last.update(dict.fromkeys(roots[place], len(entries)))
+
+    donated, copied = _donate(program, kinds, defined, last)
+    taken: dict[int, int] = {}  # place -> buffer
+    buffers: list[int] = []
+    free: list[int] = []
+    for n, (entry, how) in enumerate(zip(entries, kinds, strict=True)):
+        out = entry.outs[0]
+        given = references((entry.args, entry.kwargs))
+        dying = {root for place in given for root in roots[place] if last[root] == n}
+        if how in ("elementwise", "buffer") and out not in donated:
+            number = None
+            if how == "elementwise":
+                number = next(
+                    (
+                        taken[p]
+                        for p in _operands(entry)
+                        if p in dying and p in taken and places[p] == places[out]
+                    ),
+                    None,
+                )
+            if number is None:
+                number = _find(free, buffers, size(places[out]))
+            else:
+                dying = {p for p in dying if taken.get(p) != number}
+            taken[out] = number
+            if last[out] < n:
+                dying = dying | {out}
+        free += [taken[place] for place in dying if place in taken]
+    return Plan(buffers, taken, donated, copied, roots)
+
+
+def _find(free: list[int], buffers: list[int], need: int) -> int:
+    """Return a free buffer that fits well, or a new one."""
+    fitting = [n for n in free if need <= buffers[n] <= 2 * need + 64]
+    if fitting:
+        number = min(fitting, key=lambda n: buffers[n])
+        free.remove(number)
+        return number
+    buffers.append(need)
+    return len(buffers) - 1
+
+
+def _operands(entry: Entry) -> list[int]:
+    return [x.place for x in entry.args if isinstance(x, Var)]
+
+
+def _donate(
+    program: Program,
+    kinds: list[Kind],
+    defined: dict[int, int],
+    last: dict[int, int],
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Let the state's new arrays, and what leads to them, be computed where the old ones are."""
+    donated: dict[int, int] = {}
+    copied: dict[int, int] = {}
+    for old, new in zip(program.state, program.updates, strict=True):
+        if old == new:
+            continue
+        like, chain = program.kinds[old], []
+        place = new
+        while (
+            place in defined
+            and place not in donated
+            and kinds[defined[place]] == "elementwise"
+            and program.kinds[place] == like
+            and last[old] <= defined[place]
+        ):
+            chain.append(place)
+            n = defined[place]
+            place = next(
+                (p for p in _operands(program.entries[n]) if last[p] == n and p in defined),
+                -1,
+            )
+        if chain:
+            donated.update(dict.fromkeys(chain, old))
+        elif hasattr(like.type, "__iadd__") and program.kinds[new][:4] == like[:4]:  # but strides
+            copied[old] = new
+    return donated, copied

@@ -1,0 +1,89 @@
+"""A program: what a recording has become, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from xpnet._typing import Array, Namespace
+from xpnet.program.record import Entry, Var
+
+__all__ = ["Program", "references", "substitute"]
+
+
+class Program(NamedTuple):
+    """A list of calls over places: of state, inputs, host numbers and constants.
+
+    Attributes
+    ----------
+    base : namespace
+        Whose functions are called.
+    entries : list of Entry
+        In the order in which they run.
+    kinds : list of Like or number
+        What is in each place: shape, dtype and device of an array, a number as it was while
+        recording.
+    state, inputs : list of int
+        Places that are filled before a run.
+    hosts : list of pairs
+        Functions that compute host numbers, each with the places of its numbers.
+    constants : dict from int to array
+        Places that are always the same.
+    results : tree
+        What is returned, with a `Var` for each array.
+    updates : list of int
+        For each place in `state`, the place of what it holds afterwards.
+    """
+
+    base: Namespace
+    entries: list[Entry]
+    kinds: list[Any]
+    state: list[int]
+    inputs: list[int]
+    hosts: list[tuple[Callable[[], Any], list[int]]]
+    constants: dict[int, Array]
+    results: Any
+    updates: list[int]
+
+    @property
+    def results_places(self) -> list[int]:
+        """Places of the arrays and numbers that are returned."""
+        return references(self.results)
+
+    @property
+    def outputs(self) -> list[int]:
+        """Places whose values leave the program: results first, then the state's updates."""
+        pairs = zip(self.state, self.updates, strict=True)
+        return self.results_places + [new for old, new in pairs if new != old]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Places of all host numbers."""
+        return [place for _, places in self.hosts for place in places]
+
+
+def references(x: Any) -> list[int]:
+    """Return the places that an argument of an entry refers to."""
+    return [var.place for var in _vars(x)]
+
+
+def _vars(x: Any) -> list[Var]:
+    if isinstance(x, Var):
+        return [x]
+    if isinstance(x, (list, tuple)):
+        return [var for member in x for var in _vars(member)]
+    if isinstance(x, dict):
+        return [var for member in x.values() for var in _vars(member)]
+    return []
+
+
+def substitute(x: Any, function: Callable[[Var], Any]) -> Any:
+    """Return an argument with each `Var` replaced."""
+    if isinstance(x, Var):
+        return function(x)
+    if isinstance(x, dict):
+        return {key: substitute(member, function) for key, member in x.items()}
+    if isinstance(x, (list, tuple)):
+        members = [substitute(member, function) for member in x]
+        return type(x)(*members) if hasattr(x, "_fields") else type(x)(members)
+    return x
