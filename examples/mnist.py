@@ -22,7 +22,9 @@ def main():
     model = make_model([train[0].shape[1], *args.hidden, 10])
     steps = args.epochs * len(xn.data.Loader(train, args.batch_size))
     optimizer = optim.Adam(optim.schedules.Cosine(args.learning_rate, steps))
-    trainer = xn.Trainer(model, losses.cross_entropy, optimizer, metrics=["accuracy"])
+    trainer = xn.Trainer(
+        model, losses.cross_entropy, optimizer, metrics=["accuracy"], compile=args.compile
+    )
     saving = callbacks.Checkpoint(args.output, overwrite=not args.resume)
     if args.resume and saving.latest() is None:
         raise xn.DataError(f"{args.output}: nothing to resume; leave out --resume")
@@ -69,6 +71,7 @@ def parse_arguments():
     common.add_images(parser, "mnist")
     parser.add_argument("--backend", help="array library; else XPNET_BACKEND, else numpy")
     parser.add_argument("--device", help="such as cuda:1; else XPNET_DEVICE, else the first one")
+    parser.add_argument("--compile", action="store_true", help="record the step, run it faster")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="at first; it ends at 0")

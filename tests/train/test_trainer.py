@@ -536,3 +536,27 @@ def test_wrong_metrics() -> None:
         make_trainer(metrics="accuracy")
     with pytest.raises(ValueError, match="have the same name: loss, accuracy, accuracy"):
         make_trainer(metrics=["accuracy", "accuracy"])
+
+
+def test_a_compiled_step_trains_the_same(lib: Any) -> None:
+    x, y = data(lib)
+    models, histories = [], []
+    for compiled in (False, True):
+        xn.seed(1)
+        models.append(make_model())
+        trainer = make_trainer(models[-1], compile=compiled)
+        histories.append(
+            trainer.fit((x, y), epochs=3, batch_size=16, validation_data=(x, y), verbose=0)
+        )
+    rtol = 1e-5 if lib.name == "jax" else 0.0  # XLA orders operations as it likes
+    ours, theirs = (to_host(model.state_dict()) for model in models)
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=rtol, atol=rtol, err_msg=name)
+    for key, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][key], values, rtol=10 * rtol, err_msg=key)
+
+
+def test_a_compiled_step_shows_no_gradients() -> None:
+    trainer = make_trainer(compile=True)
+    with pytest.raises(ValueError, match="TerminateOnNaN looks at gradients, which a compiled"):
+        trainer.fit((X, Y), callbacks=[callbacks.TerminateOnNaN()], verbose=0)

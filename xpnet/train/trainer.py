@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
-from xpnet import checkpoint
+from xpnet import checkpoint, program
 from xpnet import metrics as metrics_
 from xpnet._typing import Array
 from xpnet.autodiff import value_and_grad
@@ -50,6 +50,9 @@ class Trainer:
     metrics : sequence of str, Metric or callable, optional
         Such as ``["accuracy"]``; see `xpnet.metrics`. A function of outputs and targets is
         averaged over the samples.
+    compile : bool, optional
+        Whether the step is recorded and run by the engine of the array library; see
+        `xpnet.compile`. The numbers are the same. Callbacks that look at gradients need False.
 
     Attributes
     ----------
@@ -112,6 +115,7 @@ class Trainer:
         optimizer: Optimizer,
         *,
         metrics: Sequence[str | Metric | Callable[[Array, Array], Array]] = (),
+        compile: bool = False,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: expected a Module as model, got {type(model).__name__}")
@@ -134,6 +138,7 @@ class Trainer:
             raise ValueError(f"Trainer: two metrics have the same name: {', '.join(self._names)}")
         self.keys = self._names
         self._step = value_and_grad(self._forward, has_aux=True)
+        self._compiled = program.compile(self._whole_step) if compile else None
         self._callbacks: dict[str, Callback] = {}
         self._begin(None)
 
@@ -228,6 +233,8 @@ class Trainer:
         self.epochs, self.batches = epochs, len(batches)
         self.keys = self._names + [f"val_{name}" for name in self._names if validation is not None]
         self._callbacks = arranged([*progress(verbose), *callbacks])
+        if self._compiled is not None:
+            _check_gradients_are_not_asked_for(self._callbacks)
         self._begin(batches.rng)
         if resume is not None:
             if any(module.is_waiting() for _, module in self.model.modules()):
@@ -252,11 +259,14 @@ class Trainer:
         """Train on the batches of an epoch; return whether it was done to its end."""
         for batch in self._ordered(batches):
             self.batch_data = batch
-            (loss, outputs), grads = self._step(self.model, *batch)
-            self._call("on_gradients", loss, grads)
-            if not self._going_on():
-                return False  # before anything is changed
-            self.optimizer.update(self.model, grads)
+            if self._compiled is not None:
+                loss, outputs = self._compiled(self.model, self.optimizer, *batch)
+            else:
+                (loss, outputs), grads = self._step(self.model, *batch)
+                self._call("on_gradients", loss, grads)
+                if not self._going_on():
+                    return False  # before anything is changed
+                self.optimizer.update(self.model, grads)
             self._measures.add(batch, loss, outputs)
             self.batch += 1
             self.steps += 1
@@ -445,6 +455,14 @@ class Trainer:
         weights = {} if weight is None else {"sample_weight": weight}
         return self.loss(outputs, y, **weights), outputs
 
+    def _whole_step(
+        self, model: Module, optimizer: Optimizer, x: Array, y: Array, weight: Array | None
+    ) -> tuple[Array, Array]:
+        """Make one step; what `compile` records."""
+        (loss, outputs), grads = self._step(model, x, y, weight)
+        optimizer.update(model, grads)
+        return loss, outputs
+
     def _evaluate(self, batches: Batches, prefix: str = "") -> dict[str, Array]:
         """Return the loss and the metrics, where the arrays are."""
         measures, batch = Measures(self._metrics), None
@@ -457,6 +475,15 @@ class Trainer:
                 "list or a class with __iter__ for every validation"
             )
         return measures.compute(prefix)
+
+
+def _check_gradients_are_not_asked_for(callbacks: Mapping[str, Callback]) -> None:
+    for name, callback in callbacks.items():
+        if type(callback).on_gradients is not Callback.on_gradients:
+            raise ValueError(
+                f"Trainer.fit: {name} looks at gradients, which a compiled step keeps to itself; "
+                "make the Trainer without compile=True"
+            )
 
 
 def _check_counts(where: str, **counts: int) -> None:
