@@ -52,6 +52,15 @@ def test_the_guide_to_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (tmp_path / "run" / "best" / "SHA256SUMS").exists()
 
 
+def test_the_guide_to_compile(capsys: pytest.CaptureFixture[str]) -> None:
+    scope: dict[str, Any] = {}
+    for block in blocks("docs/compile.md"):
+        exec(block, scope)
+    assert scope["step"].recordings == 1
+    assert capsys.readouterr().out.startswith("def step(s0, ")
+    assert float(scope["loss"]) < 0.5
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "&& python -m pytest -n auto\n" in README
     assert "\npython -m pytest -n auto\n" in (ROOT / ".ci" / "run").read_text()
