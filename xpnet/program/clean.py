@@ -20,7 +20,6 @@ def clean(program: Program) -> Program:
 
 # What depends on the shape of its argument alone, not on its values.
 _LIKE = frozenset({"empty_like", "full_like", "ones_like", "zeros_like"})
-_TRANSPOSES = frozenset({"matrix_transpose"})  # `.T`, which is recorded as one, included
 
 
 def _fold(program: Program) -> Program:
@@ -56,13 +55,14 @@ def _without_repeated(program: Program) -> Program:
 
     for entry in program.entries:
         args, kwargs = substitute(entry.args, current), substitute(entry.kwargs, current)
-        if entry.name in _TRANSPOSES:
+        transposes = entry.name == "matrix_transpose"  # `.T` is recorded as one, too
+        if transposes:
             undone = transposed.get(args[0].place)
             if undone is not None:  # the transpose of a transpose
                 same[entry.outs[0]] = undone
                 continue
             transposed[entry.outs[0]] = args[0].place
-        name = "transpose" if entry.name in _TRANSPOSES else (entry.name, id(entry.function))
+        name = "transpose" if transposes else (entry.name, id(entry.function))
         key = _key((name, args, tuple(sorted(kwargs.items()))))
         before = seen.get(key) if key is not None else None
         if before is not None:

@@ -14,7 +14,7 @@ from xpnet.autodiff.tape import TracedArray
 from xpnet.errors import CompileError
 from xpnet.namespace import array_namespace, is_array
 from xpnet.program.host import HostFloat, HostInt, as_input, recorder
-from xpnet.program.lines import caller, refuse
+from xpnet.program.lines import refuse
 from xpnet.standard import RESULTS
 from xpnet.wrapping import WrappedArray, WrappedNamespace, is_writable, wrap_namespace
 
@@ -45,7 +45,6 @@ class Entry(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outs: tuple[int, ...]
-    line: str  # of the code that was recorded
 
 
 class Recording:
@@ -140,7 +139,6 @@ class Recording:
                     _map(self.reference, args),
                     {key: _map(self.reference, option) for key, option in kwargs.items()},
                     tuple(outs),
-                    caller(),
                 )
             )
         return wrapped
