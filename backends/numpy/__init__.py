@@ -48,9 +48,10 @@ class NumPyBackend(Backend):
 
     def engine(self, program: Any) -> Any:
         """See `Backend.engine`."""
-        from .engine import print_planned
+        from . import engine, fast
 
-        return print_planned(program)
+        fused = fast.is_available()
+        return fast.print_fused(program) if fused else engine.print_planned(program)
 
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""

@@ -13,7 +13,7 @@ from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like, Var
 from xpnet.program.source import Printed, Printer
 
-__all__ = ["print_planned"]
+__all__ = ["Planned", "print_planned"]
 
 _OPERATORS = {
     "abs": np.absolute,
@@ -56,24 +56,28 @@ _ALIGNMENT = 64  # bytes: a cache line
 
 def print_planned(program: Program) -> Printed:
     """Return source in which results are computed into buffers, and state where it is kept."""
-    return _Planned(program).print()
+    return Planned(program).print()
 
 
-class _Planned(Printer):
+class Planned(Printer):
     """Prints calls of ufuncs with the arrays that they write to."""
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         self.scope["np"] = np
-        self.plan: Plan = plan(program, self._kind, _size)
+        self.plan: Plan = plan(program, self._kind, _size, self._over)
         self._kept: dict[int, str] = {}  # place -> name of its copy
         # Arrays that are the same in every run: constants, buffers, and their views.
         self.fixed: dict[int, Any] = dict(program.constants)
         memory = [_aligned(size) for size in self.plan.buffers]
         for place, number in self.plan.places.items():
-            like = program.kinds[place]
-            buffer: Any = np.ndarray(like.shape, like.dtype, memory[number], 0, like.strides)
+            buffer: Any = self._buffer(place, memory[number])
             self.scope[self.names[place]] = self.fixed[place] = buffer
+
+    def _buffer(self, place: int, memory: Any) -> Any:
+        """Return the array in which a result is computed."""
+        like = self.program.kinds[place]
+        return np.ndarray(like.shape, like.dtype, memory, 0, like.strides)
 
     def statement(self, entry: Entry) -> str | None:
         """See `Printer.statement`."""
@@ -107,11 +111,12 @@ class _Planned(Printer):
 
     def _keep(self, place: int) -> list[str]:
         """Return the line that copies an array, if it is one and was not copied yet."""
-        kind = getattr(self.program.kinds[place], "type", None)
-        if place in self._kept or kind is not np.ndarray:
+        is_array = getattr(self.program.kinds[place], "type", None) is np.ndarray
+        if place in self._kept or not (is_array or place in self.plan.places):
             return []
         self._kept[place] = f"r{len(self._kept)}"
-        return [f"{self._kept[place]} = {self.names[place]}.copy('K')"]
+        copied = ".copy('K')" if is_array else "[()]"
+        return [f"{self._kept[place]} = {self.names[place]}{copied}"]
 
     def result(self, place: int) -> str:
         """See `Printer.result`."""
@@ -158,8 +163,8 @@ class _Planned(Printer):
         if entry.name in _VIEWS and len(references((entry.args, entry.kwargs))) == 1:
             return "view"
         if _ufunc(entry) is not None:
-            return "elementwise"
-        if entry.function in (operator.matmul, np.matmul):
+            return "buffer"
+        if entry.name == "matmul":
             return "buffer"
         if entry.name in _REDUCTIONS and set(entry.kwargs) <= {"axis", "keepdims"}:
             same = self.program.kinds[entry.args[0].place].dtype == out.dtype
@@ -169,6 +174,10 @@ class _Planned(Printer):
         if entry.name == "astype" and self._is_plain_cast(entry):
             return "buffer"
         return "fresh" if entry.name in _FRESH else "other"
+
+    def _over(self, entry: Entry, out: int) -> list[int]:
+        """Return the operands in whose memory an entry may be computed: a ufunc takes care."""
+        return [] if _ufunc(entry) is None else [x.place for x in entry.args if isinstance(x, Var)]
 
     def _into(self, entry: Entry, out: str) -> str:
         """Return the call that computes an entry into an array."""

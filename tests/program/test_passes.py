@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import xpnet as xn
 from xpnet import tree
 from xpnet.program.clean import clean
+from xpnet.program.fuse import fuse
 from xpnet.program.host import host, recorder
 from xpnet.program.plan import plan
 from xpnet.program.program import Program, references
@@ -20,6 +21,7 @@ from xpnet.program.record import Entry, Recording
 from xpnet.program.source import print_program
 
 engine = pytest.importorskip("xpnet_backends.numpy.engine")
+fast = pytest.importorskip("xpnet_backends.numpy.fast")
 
 Function = Callable[..., Any]
 
@@ -272,6 +274,19 @@ def test_the_engine_equals_its_twin(moves: Any, outputs: Any, layout: int) -> No
         assert x.tobytes() == z.tobytes()
 
 
+@PROGRAMS
+@OPTIONS
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_fusing_changes_nothing(moves: Any, outputs: Any, layout: int) -> None:
+    """Kernels that call what was recorded, one by one, in the order that fusing leaves; bits."""
+    program = clean(record(assemble(moves, outputs), *arrays(layout), state=2))
+    fused = fuse(program, lambda kernel: True)
+    expected = run(prepared(print_program(program), program), arrays(layout), [0.5], 2)
+    found = run(prepared(print_program(fused), fused), arrays(layout), [0.5], 2)
+    for x, y in zip(expected, found, strict=True):
+        assert x.tobytes() == y.tobytes()
+
+
 def owners(program: Program, kind: Function, planned: Any) -> list[str]:
     """Simulate a run; return where memory is used that was overwritten meanwhile."""
     memory = {place: f"buffer {n}" for place, n in planned.places.items()}
@@ -307,8 +322,13 @@ def kind_of(entry: Entry) -> str:
     if entry.name in ("matrix_transpose", "getitem", "reshape"):
         return "view" if len(references((entry.args, entry.kwargs))) == 1 else "other"
     if entry.name in ("add", "multiply", "negative", "abs", "subtract", "tanh", "where"):
-        return "elementwise"
+        return "buffer"
     return "buffer" if entry.name in ("sum", "matmul") else "other"
+
+
+def over(entry: Entry, out: int) -> list[int]:
+    elementwise = kind_of(entry) == "buffer" and entry.name not in ("sum", "matmul")
+    return references(entry.args) if elementwise else []
 
 
 def size_of(like: Any) -> int:
@@ -322,7 +342,7 @@ def test_no_buffer_is_used_while_its_content_is_needed(
     moves: Any, outputs: Any, layout: int
 ) -> None:
     program = clean(record(assemble(moves, outputs), *arrays(layout), state=2))
-    planned = plan(program, kind_of, size_of)
+    planned = plan(program, kind_of, size_of, over)
     assert owners(program, kind_of, planned) == []
     for place, number in planned.places.items():
         assert size_of(program.kinds[place]) <= planned.buffers[number]
@@ -335,7 +355,7 @@ def test_the_checker_of_plans_can_fail() -> None:
         return a * b, ()
 
     program = record(function, X)
-    planned = plan(program, kind_of, size_of)
+    planned = plan(program, kind_of, size_of, over)
     assert owners(program, kind_of, planned) == []
     first, second = (entry.outs[0] for entry in program.entries[:2])
     planned.places[second] = planned.places[first]
@@ -349,7 +369,7 @@ def test_buffers_are_shared() -> None:
         return x, ()
 
     program = record(function, X)
-    assert len(plan(program, kind_of, size_of).buffers) == 1
+    assert len(plan(program, kind_of, size_of, over).buffers) == 1
 
 
 def test_state_is_updated_where_it_is() -> None:
@@ -419,3 +439,12 @@ def test_operators_are_printed_as_they_are_written(function: Function, symbol: s
     printed = print_program(record(lambda x, y: (function(x, y), ()), X + 1, X + 2))
     assert f"t0 = x0 {symbol} x1\n" in printed.source
     np.testing.assert_array_equal(printed.function()(X + 1, X + 2)[0], function(X + 1, X + 2))
+
+
+def test_a_function_that_returns_a_single_one_of_several() -> None:
+    def function(x: Any) -> Any:
+        return (xn.array_namespace(x).unstack(x)[0] * 2,), ()
+
+    program = record(function, X[:1])
+    for printed in (print_program(program), engine.print_planned(program)):
+        np.testing.assert_array_equal(printed.function()(X[:1])[0], X[0] * 2)

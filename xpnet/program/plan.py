@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Var
+from xpnet.program.record import Entry
 
 __all__ = ["Kind", "Plan", "plan"]
 
-# How an engine computes an entry: into a buffer element by element, so that an operand's will do;
-# into a buffer of its own; into memory that it takes itself; as a view of its first operand; or as
-# it likes, so that the result may share the memory of any operand.
-Kind = Literal["elementwise", "buffer", "fresh", "view", "other"]
+# How an engine computes an entry: into buffers; into memory that it takes itself; as a view of its
+# first operand; or as it likes, so that the result may share the memory of any operand.
+Kind = Literal["buffer", "fresh", "view", "other"]
 
 
 class Plan(NamedTuple):
@@ -40,7 +39,12 @@ class Plan(NamedTuple):
     roots: list[frozenset[int]]
 
 
-def plan(program: Program, kind: Callable[[Entry], Kind], size: Callable[[Any], int]) -> Plan:
+def plan(
+    program: Program,
+    kind: Callable[[Entry], Kind],
+    size: Callable[[Any], int],
+    over: Callable[[Entry, int], list[int]],
+) -> Plan:
     """Return where to keep what each entry computes.
 
     Parameters
@@ -51,6 +55,9 @@ def plan(program: Program, kind: Callable[[Entry], Kind], size: Callable[[Any], 
         Tells how the engine computes an entry.
     size : callable
         Returns the bytes of an array.
+    over : callable
+        Returns the operands of an entry in whose memory one of its results may be computed, since
+        each element is read before the one is written that takes its place.
     """
     entries, places = program.entries, program.kinds
     defined = {place: n for n, entry in enumerate(entries) for place in entry.outs}
@@ -70,33 +77,36 @@ def plan(program: Program, kind: Callable[[Entry], Kind], size: Callable[[Any], 
     for place in program.outputs:
         last.update(dict.fromkeys(roots[place], len(entries)))
 
-    donated, copied = _donate(program, kinds, defined, last)
+    def over_alone(entry: Entry, out: int) -> list[int]:
+        """Return the operands in question that are not seen through another operand as well."""
+        given = set(references((entry.args, entry.kwargs)))
+        return [p for p in over(entry, out) if not any(p in roots[q] for q in given - {p})]
+
+    donated, copied = _donate(program, kinds, over_alone, defined, last)
     taken: dict[int, int] = {}  # place -> buffer
     buffers: list[int] = []
     free: list[int] = []
     for n, (entry, how) in enumerate(zip(entries, kinds, strict=True)):
-        out = entry.outs[0]
         given = references((entry.args, entry.kwargs))
         dying = {root for place in given for root in roots[place] if last[root] == n}
-        if how in ("elementwise", "buffer") and out not in donated:
-            number = None
-            if how == "elementwise":
-                number = next(
-                    (
-                        taken[p]
-                        for p in _operands(entry)
-                        if p in dying and p in taken and places[p] == places[out]
-                    ),
-                    None,
-                )
+        left = {taken[place] for place in dying if place in taken}
+        for out in entry.outs:
+            if how != "buffer" or out in donated:
+                continue
+            number = next(
+                (
+                    taken[p]
+                    for p in over_alone(entry, out)
+                    if p in dying and taken.get(p) in left and places[p] == places[out]
+                ),
+                None,
+            )
             if number is None:
                 number = _find(free, buffers, size(places[out]))
-            else:
-                dying = {p for p in dying if taken.get(p) != number}
+            left.discard(number)
             taken[out] = number
-            if last[out] < n:
-                dying = dying | {out}
-        free += [taken[place] for place in dying if place in taken]
+        left |= {taken[out] for out in entry.outs if out in taken and last[out] < n}
+        free += left
     return Plan(buffers, taken, donated, copied, roots)
 
 
@@ -111,13 +121,10 @@ def _find(free: list[int], buffers: list[int], need: int) -> int:
     return len(buffers) - 1
 
 
-def _operands(entry: Entry) -> list[int]:
-    return [x.place for x in entry.args if isinstance(x, Var)]
-
-
 def _donate(
     program: Program,
     kinds: list[Kind],
+    over: Callable[[Entry, int], list[int]],
     defined: dict[int, int],
     last: dict[int, int],
 ) -> tuple[dict[int, int], dict[int, int]]:
@@ -129,19 +136,13 @@ def _donate(
             continue
         like, chain = program.kinds[old], []
         place = new
-        while (
-            place in defined
-            and place not in donated
-            and kinds[defined[place]] == "elementwise"
-            and program.kinds[place] == like
-            and last[old] <= defined[place]
-        ):
-            chain.append(place)
+        while place in defined and place not in donated and program.kinds[place] == like:
             n = defined[place]
-            place = next(
-                (p for p in _operands(program.entries[n]) if last[p] == n and p in defined),
-                -1,
-            )
+            operands = over(program.entries[n], place)
+            if kinds[n] != "buffer" or not (last[old] < n or (last[old] == n and old in operands)):
+                break
+            chain.append(place)
+            place = next((p for p in operands if last[p] == n and p in defined), -1)
         if chain:
             donated.update(dict.fromkeys(chain, old))
         elif hasattr(like.type, "__iadd__") and program.kinds[new][:4] == like[:4]:  # but strides

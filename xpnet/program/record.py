@@ -38,13 +38,14 @@ class Like(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One call: which function, of what, and where its results go."""
+    """One call: which function, of what, and where its results go, if it returns several."""
 
     name: str
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outs: tuple[int, ...]
+    several: bool = False
 
 
 class Recording:
@@ -139,6 +140,7 @@ class Recording:
                     _map(self.reference, args),
                     {key: _map(self.reference, option) for key, option in kwargs.items()},
                     tuple(outs),
+                    isinstance(result, (list, tuple)),
                 )
             )
         return wrapped

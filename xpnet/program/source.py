@@ -100,7 +100,8 @@ class Printer:
 
     def statement(self, entry: Entry) -> str | None:
         """Return the line that computes an entry, or None if nothing is left to do."""
-        return f"{', '.join(self.names[place] for place in entry.outs)} = {self.call(entry)}"
+        names = ", ".join(self.names[place] for place in entry.outs)
+        return f"{names}{',' * (entry.several and len(entry.outs) == 1)} = {self.call(entry)}"
 
     def ending(self) -> list[str]:
         """Return the lines before the end."""

@@ -1,0 +1,129 @@
+"""NumPy's engine where Numba is installed: kernels as compiled loops, products by NumPy."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+
+import numpy as np
+
+from xpnet.program.fuse import fuse
+from xpnet.program.kernel import REDUCTIONS, Kernel, Operation
+from xpnet.program.loops import print_loops, seen_shape
+from xpnet.program.plan import Kind
+from xpnet.program.program import Program, references
+from xpnet.program.record import Entry, Like
+from xpnet.program.source import Printed
+
+from .engine import Planned
+from .loops import compiled
+
+__all__ = ["is_available", "print_fused"]
+
+# NumPy computes these with vector instructions, compiled loops one by one.
+_SLOW = frozenset({"exp", "expm1", "log", "log1p", "tanh"})
+_MANY = 16_384  # elements, from which on that costs more than another pass over memory
+_LONG = 128  # columns, from which on NumPy's sum of a row, of several parts at once, is faster
+_DTYPES = frozenset(map(np.dtype, ("bool", "u1", "i4", "u4", "i8", "f4", "f8")))
+
+
+def is_available() -> bool:
+    """Tell whether Numba is installed, and not switched off by its ``NUMBA_DISABLE_JIT``."""
+    return _is_installed() and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
+
+@functools.cache
+def _is_installed() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+def print_fused(program: Program) -> Printed:
+    """Return source that calls compiled kernels, and NumPy for what is left."""
+    return _Fused(fuse(program, _accepts)).print()
+
+
+def _accepts(kernel: Kernel) -> bool:
+    return all(_accepts_operation(kernel, op) for op in kernel.operations)
+
+
+def _accepts_operation(kernel: Kernel, op: Operation) -> bool:
+    places, size = (*references(op.args), op.out), kernel.shape[0] * kernel.shape[1]
+    for place in places:
+        like = kernel.kinds[place]
+        if not isinstance(like, Like):
+            continue
+        if like.dtype not in _DTYPES:
+            return False
+        if kernel.roles[place] == "full" and not _is_contiguous(like):
+            return False
+    if op.name in REDUCTIONS:
+        x, out = places
+        before, after = kernel.kinds[x].dtype, kernel.kinds[out].dtype
+        if before.kind != "f" or before != after:
+            return False
+        if kernel.roles[out] == "row":
+            return kernel.shape[1] <= _LONG
+        return kernel.roles[out] == "column" or kernel.roles[x] == "row" or size <= _MANY
+    return op.name not in _SLOW or kernel.roles[op.out] != "full" or size <= _MANY
+
+
+def _is_contiguous(like: Like) -> bool:
+    if like.strides is None:  # NumPy's scalars
+        return True
+    step = like.dtype.itemsize
+    for length, stride in zip(like.shape[::-1], like.strides[::-1], strict=True):
+        if length > 1 and stride != step:
+            return False
+        step *= length
+    return True
+
+
+class _Fused(Planned):
+    """Prints calls of kernels with the arrays that they write to."""
+
+    def statement(self, entry: Entry) -> str | None:
+        """See `Printer.statement`."""
+        kernel = entry.function
+        if not isinstance(kernel, Kernel):
+            return super().statement(entry)
+        for out in entry.outs:
+            if out in self.plan.donated:
+                self.names[out] = self.names[self.plan.donated[out]]
+        over = {out: x for out in kernel.outputs for x in kernel.inputs if self._is_same(out, x)}
+        name = self.bind("kernel", compiled(print_loops(kernel, over)))
+        arguments = [*kernel.inputs, *(out for out in kernel.outputs if out not in over)]
+        operands = [self._operand(kernel, place) for place in arguments]
+        return f"{name}({', '.join([*map(str, kernel.shape), *operands])})"
+
+    def _is_same(self, out: int, x: int) -> bool:
+        """Tell whether an output of a kernel is computed where one of its inputs is."""
+        donated = self.plan.donated
+        if out in donated:
+            return donated[out] in (x, donated.get(x))
+        return self.plan.places[out] == self.plan.places.get(x)
+
+    def _operand(self, kernel: Kernel, place: int) -> str:
+        """Return an array as the kernel expects it."""
+        like, name = self.program.kinds[place], self.names[place]
+        if not isinstance(like, Like):
+            return name
+        if like.type is not np.ndarray:
+            return f"{name}[()]" if place in self.plan.places and place in kernel.inputs else name
+        shape = seen_shape(kernel, place)
+        if shape == like.shape:
+            return name
+        if place in self.fixed:
+            view = np.reshape(self.fixed[place], shape)
+            if np.may_share_memory(view, self.fixed[place]):
+                return self.bind(f"{name}_", view)
+        copy = "" if place in kernel.inputs else ", copy=False"
+        return f"{name}.reshape({shape!r}{copy})"
+
+    def _kind(self, entry: Entry) -> Kind:
+        return "buffer" if isinstance(entry.function, Kernel) else super()._kind(entry)
+
+    def _over(self, entry: Entry, out: int) -> list[int]:
+        if isinstance(entry.function, Kernel):
+            return entry.function.overwritable(out)
+        return super()._over(entry, out)

@@ -1,0 +1,342 @@
+"""Kernels: what fuses, what each engine makes of them, and their twin."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet import tree
+from xpnet.program.clean import clean
+from xpnet.program.fuse import fuse
+from xpnet.program.host import host, recorder
+from xpnet.program.kernel import Kernel
+from xpnet.program.loops import print_loops
+from xpnet.program.program import Program
+from xpnet.program.record import Recording
+from xpnet.program.source import print_program
+
+fast = pytest.importorskip("xpnet_backends.numpy.fast")
+loops = pytest.importorskip("xpnet_backends.numpy.loops")
+
+Function = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep kernels in one folder per process, and compile them even where others do not."""
+    folder = tmp_path_factory.getbasetemp() / "kernels"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    numba = pytest.importorskip("numba")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
+    return folder
+
+
+def record(function: Function, *arrays: Any, state: int = 0) -> Program:
+    """Return the cleaned program of ``function(xp, *arrays)``; it returns what it makes of each.
+
+    The first results take the places of as many arrays of state.
+    """
+    recording = Recording(xn.array_namespace(*arrays))
+    token = recorder.set(recording)
+    try:
+        wrapped = [recording.wrap(array) for array in arrays]
+        results = function(xn.array_namespace(*wrapped), *wrapped)
+        results = list(results) if isinstance(results, tuple) else [results]
+        return clean(
+            Program(
+                base=recording.base,
+                entries=recording.entries,
+                kinds=recording.kinds,
+                state=[x.place for x in wrapped[:state]],
+                inputs=[x.place for x in wrapped[state:]],
+                hosts=recording.hosts,
+                constants=dict(recording.outside.values()),
+                results=tree.map(recording.reference, results[state:]),
+                updates=[recording.reference(x).place for x in results[:state]],
+            )
+        )
+    finally:
+        recorder.reset(token)
+
+
+def kernels(program: Program) -> list[Kernel]:
+    return [e.function for e in program.entries if isinstance(e.function, Kernel)]
+
+
+def outputs(printed: Any, program: Program, arrays: list[Any], runs: int = 2) -> list[Any]:
+    """Return all results and the state after some runs, in memory of their own."""
+    step, numbers = printed.function(), [n for compute, _ in program.hosts for n in compute()]
+    state = [x.copy() for x in arrays[: len(program.state)]]
+    found: list[Any] = []
+    for _ in range(runs):
+        outs = step(*state, *arrays[len(state) :], *numbers)
+        count = len(program.results_places)
+        changed = iter(outs[count:])
+        state = [
+            next(changed) if new != old else x
+            for old, new, x in zip(program.state, program.updates, state, strict=True)
+        ]
+        found += [np.array(x) for x in (*outs[:count], *state)]
+    return found
+
+
+def compare(function: Function, *arrays: Any, state: int = 0, count: int | None = None) -> Any:
+    """Compare what Numba makes of a function with what NumPy does; return the printed source."""
+    program = record(function, *arrays, state=state)
+    printed = fast.print_fused(program)
+    with np.errstate(all="ignore"):
+        expected = outputs(print_program(program), program, list(arrays))
+        found = outputs(printed, program, list(arrays))
+    for x, y in zip(expected, found, strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        if x.dtype.kind == "f":
+            eps = float(np.finfo(x.dtype).eps)
+            scale = float(np.max(np.abs(x), initial=0, where=np.isfinite(x)))
+            np.testing.assert_allclose(y, x, rtol=64 * eps, atol=16 * eps * scale)
+        else:
+            np.testing.assert_array_equal(y, x)
+    if count is not None:
+        assert printed.source.count("kernel") == count, printed.source
+    return printed.source
+
+
+def floats(*shape: int, seed: int = 0, dtype: Any = np.float32) -> Any:
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def softmax_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
+    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    exps = xp.exp(shifted)
+    total = xp.sum(exps, axis=-1, keepdims=True)
+    hot = xp.astype(labels[:, None] == xp.arange(10), logits.dtype)
+    grad = (exps / total - hot) / 16
+    loss = xp.mean(xp.log(total)[:, 0] - xp.sum(hot * shifted, axis=-1))
+    return loss, grad, xp.sum(grad, axis=0)
+
+
+def test_a_loss_its_gradient_and_that_of_the_bias_are_one_kernel() -> None:
+    labels = np.arange(16) % 10
+    compare(softmax_cross_entropy, floats(16, 10) * 30, labels, count=1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_bias_and_its_activation(dtype: Any) -> None:
+    def function(xp: Any, x: Any, b: Any) -> Any:
+        return xp.maximum(x + b, 0.0)
+
+    x = floats(5, 7, dtype=dtype)
+    x[0, :4] = [np.nan, np.inf, -np.inf, -0.0]
+    compare(function, x, floats(7, seed=1, dtype=dtype), count=1)
+
+
+def test_an_update_is_done_in_place() -> None:
+    def function(xp: Any, w: Any, m: Any, v: Any, g: Any) -> Any:
+        rate, beta = host(lambda: [0.1, 0.9])
+        m = m * beta + (1 - 0.9) * g
+        v = v * 0.99 + 0.01 * g * g
+        return w - rate * m / (xp.sqrt(v) + 1e-8), m, v
+
+    arrays = [floats(6, 5, seed=n) for n in range(4)]
+    source = compare(function, arrays[0], arrays[1], arrays[2] ** 2, arrays[3], state=3, count=1)
+    assert source.count("s0") == 3  # the argument, the operand, and what is returned
+
+
+def test_layer_normalisation_walks_a_row_three_times() -> None:
+    def function(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+        centred = x - xp.mean(x, axis=-1, keepdims=True)
+        variance = xp.mean(centred * centred, axis=-1, keepdims=True)
+        return centred / xp.sqrt(variance + 1e-5) * weight + bias, variance
+
+    compare(function, floats(9, 33) + 10, floats(33, seed=1), floats(33, seed=2), count=1)
+    compare(function, floats(2, 3, 33) + 10, floats(33, seed=1), floats(33, seed=2), count=1)
+
+
+def test_what_all_rows_are_needed_for_waits_for_them() -> None:
+    def function(xp: Any, x: Any, running: Any) -> Any:
+        mean = xp.mean(x, axis=0)
+        centred = x - mean
+        variance = xp.mean(centred**2, axis=0)
+        return centred / xp.sqrt(variance + 1e-5), 0.9 * running + 0.1 * mean
+
+    source = compare(function, floats(30, 12) + 3, floats(12, seed=1))
+    assert source.count("kernel") == 2
+
+
+def test_what_a_product_lies_between_is_kept_apart() -> None:
+    def function(xp: Any, x: Any, w: Any) -> Any:
+        h = xp.exp(x * 0.5)
+        y = h @ w
+        return y * h + xp.sum(h, axis=-1, keepdims=True)
+
+    compare(function, floats(6, 6), floats(6, 6, seed=1))
+
+
+def test_conditions_and_logic() -> None:
+    def function(xp: Any, x: Any, y: Any) -> Any:
+        both = (x > 0) & (y <= 1) | ~(x == y)
+        odd = xp.logical_and(both, xp.logical_not(xp.isnan(x))) ^ (y >= 0.5)
+        return xp.where(both, x, -1.0), odd, xp.minimum(x, y), xp.maximum(y, x), abs(-x), x != y
+
+    x = floats(8, 3)
+    x[0] = [np.nan, np.inf, 0]
+    compare(function, x, np.roll(x, 1, axis=1), count=1)
+
+
+def test_bits() -> None:
+    def function(xp: Any, x: Any) -> Any:
+        for n in (13, 15, 26):
+            x = x + 0x1BD11BDA
+            x = ((x << n) | ((x >> (32 - n)) & ((1 << n) - 1))) ^ x
+        return x, xp.astype(x > 7, xp.float32) * 2.0
+
+    compare(function, np.arange(-50, 50, dtype=np.int32) * 40_000_001, count=1)
+
+
+def test_every_function() -> None:
+    def function(xp: Any, x: Any, y: Any) -> Any:
+        z = xp.exp(x) + xp.expm1(y) * xp.log(abs(x) + 1) - xp.log1p(abs(y))
+        return xp.tanh(z) / xp.sqrt(abs(z)) + xp.reciprocal(y + 9) + xp.square(x), xp.negative(z)
+
+    compare(function, floats(40), floats(40, seed=1), count=1)
+
+
+def test_numbers_and_arrays_with_one_element() -> None:
+    def function(xp: Any, x: Any, one: Any) -> Any:
+        [number, whole] = host(lambda: [0.25, 3])
+        total = xp.sum(xp.reshape(x, (-1,)) * number)
+        return (x + one) * whole, total * 2, total + one, xp.mean(x), 1.0 - x
+
+    compare(function, floats(4, 3), floats(1, 1, seed=5))
+
+
+def test_axes_that_are_added_and_taken_away() -> None:
+    def function(xp: Any, x: Any, y: Any) -> Any:
+        totals = xp.sum(xp.exp(x), axis=2)
+        scaled = xp.expand_dims(xp.squeeze(x, axis=0) / totals[0, :, None], axis=0)
+        return scaled + xp.broadcast_to(y, x.shape), xp.reshape(totals, (-1,)) * 2
+
+    compare(function, floats(1, 5, 4), floats(4, seed=1))
+
+
+def test_what_lies_otherwise_in_memory() -> None:
+    def function(xp: Any, x: Any, y: Any) -> Any:
+        return xp.exp(x) + y, xp.exp(x.T) * 2 + y.T, xp.sum(x * y, axis=0)
+
+    x, y = floats(6, 5), floats(6, 5, seed=1)
+    for lie in (np.asfortranarray, lambda a: a[::-1, ::-1], lambda a: np.repeat(a, 2, 1)[:, ::2]):
+        compare(function, lie(x), y)
+        compare(function, x, lie(y))
+
+
+def test_state_that_is_seen_in_two_ways() -> None:
+    def function(xp: Any, w: Any) -> Any:
+        return w * 0.5 + w.T * 2
+
+    compare(function, floats(4, 4), state=1)
+
+
+def test_long_rows_and_many_elements_are_left_to_numpy() -> None:
+    def function(xp: Any, x: Any) -> Any:
+        return xp.tanh(x * 2 + 1) - 3, xp.sum(x * x, axis=-1), xp.sum(x * x)
+
+    for shape in ((4, 127), (4, 129), (130, 127)):
+        compare(function, floats(*shape))
+    source = compare(function, floats(130, 200))
+    assert "tanh(" in source
+    assert "reduce_sum(" in source
+    assert "xp.sum(" in source
+
+
+def test_other_dtypes_are_left_to_numpy() -> None:
+    def function(xp: Any, x: Any) -> Any:
+        return x * 2 + 1, (x + 1) * x
+
+    for dtype in (np.float16, np.complex64, np.uint64, np.int16):
+        compare(function, floats(5).astype(dtype), count=0)
+    compare(function, floats(0, 3), count=0)
+
+
+def test_kernels_that_differ_in_sizes_share_their_source() -> None:
+    def function(xp: Any, x: Any, b: Any) -> Any:
+        return xp.maximum(x + b, 0.0)
+
+    found = set()
+    for rows, columns in ((3, 4), (5, 6)):
+        program = fuse(record(function, floats(rows, columns), floats(columns)), lambda k: True)
+        [kernel] = kernels(program)
+        found.add(print_loops(kernel))
+    assert len(found) == 1
+
+
+def test_the_source_of_a_kernel() -> None:
+    def function(xp: Any, x: Any, b: Any) -> Any:
+        y = xp.exp(x + b)
+        return y, xp.sum(y, axis=0)
+
+    [kernel] = kernels(fuse(record(function, floats(3, 4), floats(4)), lambda kernel: True))
+    assert print_loops(kernel) == (
+        "def kernel(rows, columns, a0, a1, b0, b1):\n"
+        "    for j in range(columns):\n"
+        "        b1[j] = 0\n"
+        "    for i in range(rows):\n"
+        "        a0_ = a0[i]\n"
+        "        b0_ = b0[i]\n"
+        "        for j in range(columns):\n"
+        "            x0 = a0_[j]\n"
+        "            x1 = a1[j]\n"
+        "            v0 = float32(x0 + x1)\n"
+        "            v1 = float32(exp(v0))\n"
+        "            b1[j] += v1\n"
+        "            b0_[j] = v1\n"
+    )
+
+
+def test_machine_code_is_kept(cache: Path) -> None:
+    source = "def kernel(rows, columns, a0):\n    a0[0] = 2.0 * columns\n"
+    a = np.zeros(1)
+    loops.compiled.__wrapped__(source)(1, 21, a)
+    assert a[0] == 42
+    [path] = [p for p in loops.folder().iterdir() if p.suffix == ".py" and source in p.read_text()]
+    before = path.stat().st_mtime_ns
+    again = loops.compiled.__wrapped__(source)
+    again(1, 4, a)
+    assert a[0] == 8
+    assert sum(again.stats.cache_hits.values()) == 1
+    assert path.stat().st_mtime_ns == before
+    assert not [p for p in loops.folder().iterdir() if p.suffix == ".tmp"]
+
+
+def test_a_folder_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    a = np.zeros(1)
+    loops.compiled.__wrapped__("def kernel(rows, columns, a0):\n    a0[0] = rows\n")(5, 1, a)
+    assert a[0] == 5
+
+
+def test_without_numba_or_when_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def source() -> str:
+        run = xn.compile(lambda x: xn.array_namespace(x).exp(x + 1) * 2)
+        run(floats(3))
+        return str(run.source)
+
+    assert "kernel(" in source()
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert "kernel(" not in source()
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
+    monkeypatch.setattr(fast, "_is_installed", lambda: False)
+    assert "kernel(" not in source()
+
+
+def test_a_nan_reaches_the_maximum() -> None:
+    x = floats(4, 5)
+    x[1, 3] = math.nan
+    x[2] = -math.inf
+    compare(lambda xp, x: (xp.max(x * 1, axis=-1), xp.min(x * 1, axis=-1)), x, count=1)

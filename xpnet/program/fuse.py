@@ -1,0 +1,144 @@
+"""Fusing: which calls of a program become one kernel."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+
+from xpnet.program.kernel import Kernel, kernel_of
+from xpnet.program.program import Program, references
+from xpnet.program.record import Entry
+
+__all__ = ["fuse"]
+
+
+def fuse(program: Program, accepts: Callable[[Kernel], bool]) -> Program:
+    """Return a program in which calls are replaced by kernels.
+
+    Parameters
+    ----------
+    program : Program
+        As `xpnet.program.clean` leaves it.
+    accepts : callable
+        Tells whether an engine can run a kernel, which has at least one entry.
+
+    Returns
+    -------
+    Program
+        It computes the same. Each entry that is a kernel's has that as its function.
+
+    Notes
+    -----
+    From the end to the start, each call joins the kernel of one that uses its result; then kernels
+    join that share an operand, such as the several sums of one loss. Two may become one if nothing
+    that runs between them needs the first and is needed by the second. A call that no kernel takes,
+    or that would be alone in one, stays as it is.
+    """
+    return _Fusing(program, accepts).program()
+
+
+class _Fusing:
+    """A program whose entries are in groups; `None` stands for one that no kernel takes."""
+
+    def __init__(self, program: Program, accepts: Callable[[Kernel], bool]) -> None:
+        self.source, self._accepts = program, accepts
+        entries = program.entries
+        producer = {out: n for n, entry in enumerate(entries) for out in entry.outs}
+        self.operands = [set(references((entry.args, entry.kwargs))) for entry in entries]
+        self.users: list[set[int]] = [set() for _ in entries]
+        self.givers: list[set[int]] = [set() for _ in entries]
+        for n, operands in enumerate(self.operands):
+            self.givers[n] = {producer[place] for place in operands if place in producer}
+            for giver in self.givers[n]:
+                self.users[giver].add(n)
+        self.group = list(range(len(entries)))  # of each entry; named by one of its members
+        self.members = {n: [n] for n in self.group}
+        self.kernels = {n: self._kernel([n]) for n in self.group}
+        for n in reversed(range(len(entries))):
+            for user in sorted(self.users[n]):
+                if self._join(self.group[n], self.group[user]):
+                    break
+        self._join_neighbours()
+
+    def program(self) -> Program:
+        """Return the program, ordered so that what was late stays late."""
+        waiting = {
+            group: {self.group[giver] for n in members for giver in self.givers[n]} - {group}
+            for group, members in self.members.items()
+        }
+        ready = [(max(self.members[group]), group) for group, needs in waiting.items() if not needs]
+        heapq.heapify(ready)
+        ordered: list[Entry] = []
+        while ready:
+            _, group = heapq.heappop(ready)
+            ordered += self._entries(group)
+            for user in {self.group[user] for n in self.members[group] for user in self.users[n]}:
+                if user != group and group in waiting[user]:
+                    waiting[user].remove(group)
+                    if not waiting[user]:
+                        heapq.heappush(ready, (max(self.members[user]), user))
+        return self.source._replace(entries=ordered)
+
+    def _entries(self, group: int) -> list[Entry]:
+        kernel, members = self.kernels[group], self.members[group]
+        entries = [self.source.entries[n] for n in members]
+        if kernel is None or sum(op.name != "same" for op in kernel.operations) < 2:
+            return entries
+        leaving = set(self.source.outputs)
+        inside = set(members)
+        return [
+            kernel.entry(
+                out
+                for n in members
+                for out in self.source.entries[n].outs
+                if out in leaving or self.users[n] - inside
+            )
+        ]
+
+    def _kernel(self, members: Iterable[int]) -> Kernel | None:
+        kernel = kernel_of([self.source.entries[n] for n in sorted(members)], self.source.kinds)
+        return kernel if kernel is not None and self._accepts(kernel) else None
+
+    def _join_neighbours(self) -> None:
+        """Join kernels that have an operand in common, as long as there are any."""
+        users: dict[int, list[int]] = {}
+        for n, operands in enumerate(self.operands):
+            for place in operands:
+                if getattr(self.source.kinds[place], "shape", ()):
+                    users.setdefault(place, []).append(n)
+        for first, *others in users.values():
+            for n in others:
+                self._join(self.group[first], self.group[n])
+
+    def _join(self, first: int, second: int) -> bool:
+        """Make one kernel of two groups, if that is possible; return whether it is."""
+        if first == second:
+            return True
+        if self.kernels[first] is None or self.kernels[second] is None:
+            return False
+        if self._is_between(first, second) or self._is_between(second, first):
+            return False
+        members = sorted(self.members[first] + self.members[second])
+        kernel = self._kernel(members)
+        if kernel is None:
+            return False
+        self.kernels[second], self.members[second] = kernel, members
+        for n in self.members.pop(first):
+            self.group[n] = second
+        del self.kernels[first]
+        return True
+
+    def _is_between(self, first: int, second: int) -> bool:
+        """Tell whether another group needs the first and is needed by the second."""
+        seen = {first, second}
+        pending = [first]
+        while pending:
+            group = pending.pop()
+            for n in self.members[group]:
+                for user in map(self.group.__getitem__, self.users[n]):
+                    if user == second and group != first:
+                        return True
+                    if user not in seen:
+                        seen.add(user)
+                        pending.append(user)
+        return False

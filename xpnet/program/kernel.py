@@ -1,0 +1,354 @@
+"""A kernel: elementwise calls, and the sums and extremes that hang on them, as one pass.
+
+All arrays of a kernel lie over one matrix of rows and columns, leading axes together being the
+rows. What it computes has a role there: *full*, an element for each row and column; *row*, one
+for each row; *column*, one for each column; or *scalar*. A row is walked several times where
+something of the whole row is needed first, as softmax needs the maximum and then the sum. Where
+nothing is broadcast or reduced along one of the axes, the matrix is *flat*, a single row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from xpnet.program.program import references, substitute
+from xpnet.program.record import Entry, Like, Var
+
+__all__ = ["Kernel", "Operation", "Role", "kernel_of", "operation"]
+
+Role = Literal["full", "row", "column", "scalar"]
+AFTER = 10**9  # the stage of what is known when all rows are done
+
+# The names under which operators are recorded, as functions of the standard.
+_OPERATORS = {
+    **{name: name for name in ("abs", "add")},
+    "and_": "bitwise_and",
+    "eq": "equal",
+    "ge": "greater_equal",
+    "gt": "greater",
+    "invert": "bitwise_invert",
+    "le": "less_equal",
+    "lshift": "bitwise_left_shift",
+    "lt": "less",
+    "mul": "multiply",
+    "ne": "not_equal",
+    "neg": "negative",
+    "or_": "bitwise_or",
+    "pow": "pow",
+    "rshift": "bitwise_right_shift",
+    "sub": "subtract",
+    "truediv": "divide",
+    "xor": "bitwise_xor",
+}
+_ELEMENTWISE = frozenset(
+    {
+        *("abs", "add", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or"),
+        *("bitwise_right_shift", "bitwise_xor", "divide", "equal", "exp", "expm1", "greater"),
+        *("greater_equal", "isnan", "less", "less_equal", "log", "log1p", "logical_and"),
+        *("logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal"),
+        *("reciprocal", "sqrt", "square", "subtract", "tanh", "where"),
+    }
+)
+# Functions that hand each element on, to an array of another shape or dtype.
+_SAME = frozenset({"astype", "broadcast_to", "expand_dims", "getitem", "reshape", "squeeze"})
+REDUCTIONS = frozenset({"max", "mean", "min", "sum"})
+
+
+class Operation(NamedTuple):
+    """What an entry of a kernel does, under the names of the standard.
+
+    Attributes
+    ----------
+    name : str
+        An elementwise function, a reduction, or ``"same"``.
+    args : tuple
+        Places and numbers.
+    out : int
+        Where the result goes.
+    axes : frozenset of int
+        Those that a reduction runs over, from 0.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    out: int
+    axes: frozenset[int] = frozenset()
+
+
+def operation(entry: Entry, kinds: Sequence[Any]) -> Operation | None:
+    """Return what a kernel would do for an entry, or None if none can."""
+    if len(entry.outs) != 1:
+        return None
+    [out], args = entry.outs, entry.args
+    name = _OPERATORS.get(entry.name, entry.name)
+    if name == "pow" and len(args) == 2 and type(args[1]) is int and args[1] == 2:
+        name, args = "square", args[:1]
+    if name in _ELEMENTWISE and not entry.kwargs and all(map(_is_scalar, args)):
+        return Operation(name, args, out)
+    if not args or not isinstance(args[0], Var):
+        return None
+    like = kinds[args[0].place]
+    if name in _SAME and len(references((args, entry.kwargs))) == 1:
+        if name == "getitem" and not _keeps_all(args[1], _shape(like), _shape(kinds[out])):
+            return None
+        same = getattr(like, "dtype", None) == kinds[out].dtype
+        return Operation("same" if same else "astype", args[:1], out)
+    if name in REDUCTIONS and len(args) == 1 and set(entry.kwargs) <= {"axis", "keepdims"}:
+        axis, ndim = entry.kwargs.get("axis"), len(like.shape)
+        chosen = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        return Operation(name, args, out, frozenset(n % ndim for n in chosen) if ndim else _NONE)
+    return None
+
+
+_NONE: frozenset[int] = frozenset()
+
+
+def _is_scalar(x: Any) -> bool:
+    return isinstance(x, Var) or type(x) in (bool, int, float)
+
+
+def _keeps_all(key: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Tell whether indexing leaves every element where it was, in the order of rows."""
+    keys = key if isinstance(key, tuple) else (key,)
+    plain = all(
+        k in (None, Ellipsis) if not isinstance(k, (int, slice)) else _step(k) == 1 for k in keys
+    )
+    return plain and 0 < math.prod(before) == math.prod(after)
+
+
+def _step(key: int | slice) -> Any:
+    return 1 if isinstance(key, int) or key.step is None else key.step
+
+
+class Kernel:
+    """Calls that run as one pass over a matrix.
+
+    Attributes
+    ----------
+    entries : list of Entry
+        The calls, in the order in which they run.
+    operations : list of Operation
+        The same, under common names.
+    kinds : sequence
+        See `xpnet.program.program.Program`.
+    shape : tuple of int
+        Rows and columns; one row if the kernel is flat.
+    roles : dict from int to str
+        For each place that it reads or computes.
+    stages : dict from int to int
+        When a place is known: for *full*, during which walk over a row; for *row*, before which
+        one; `AFTER` for what needs all rows.
+    inputs, outputs : list of int
+        Places that are read from outside, and those that are needed there.
+    """
+
+    __name__ = "kernel"  # in a printed program
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        operations: list[Operation],
+        kinds: Sequence[Any],
+        shape: tuple[int, int],
+        roles: dict[int, Role],
+        stages: dict[int, int],
+    ) -> None:
+        self.entries, self.operations, self.kinds = entries, operations, kinds
+        self.shape, self.roles, self.stages = shape, roles, stages
+        inside = {op.out for op in operations}
+        used = references([op.args for op in operations])
+        self.inputs = [place for place in dict.fromkeys(used) if place not in inside]
+        self.outputs: list[int] = []
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all is full or scalar."""
+        return self.shape[0] == 1
+
+    def entry(self, outputs: Iterable[int]) -> Entry:
+        """Return a call of the kernel that computes these places."""
+        self.outputs = list(outputs)
+        arguments = tuple(map(Var, self.inputs))
+        return Entry("kernel", self, arguments, {}, tuple(self.outputs), several=True)
+
+    def __call__(self, *arrays: Any) -> list[Any]:
+        """Compute the outputs with the functions that were recorded, one by one."""
+        values = dict(zip(self.inputs, arrays, strict=True))
+        for entry in self.entries:
+            args, kwargs = substitute((entry.args, entry.kwargs), lambda var: values[var.place])
+            values[entry.outs[0]] = entry.function(*args, **kwargs)
+        return [values[place] for place in self.outputs]
+
+    def overwritable(self, out: int) -> list[int]:
+        """Return the inputs whose memory an output may be computed into.
+
+        Each element is read for the last time before, or while, the one of the result is written
+        that takes its place.
+        """
+        if self.roles[out] == "scalar":
+            return []
+        last: dict[int, int] = {}
+        for op in self.operations:
+            for place in references(op.args):
+                stage = self._read(op)
+                last[place] = max(stage, last.get(place, stage))
+        like = self.kinds[out]
+        written = self.stages[out]
+        return [
+            place
+            for place in self.inputs
+            if self.roles[place] == self.roles[out]
+            and self.kinds[place] == like
+            and last[place] <= written
+        ]
+
+    def _read(self, op: Operation) -> int:
+        """Return the walk during which the operands of an operation are read."""
+        if op.name in REDUCTIONS:
+            [x] = references(op.args)
+            return self.stages[x]
+        return self.stages[op.out]
+
+
+def kernel_of(entries: Sequence[Entry], kinds: Sequence[Any]) -> Kernel | None:
+    """Return the kernel that computes some entries, or None if they have no common matrix."""
+    entries = list(entries)
+    operations = [operation(entry, kinds) for entry in entries]
+    if any(op is None for op in operations):
+        return None
+    known = [op for op in operations if op is not None]
+    shape = _matrix(known, kinds)
+    if shape is None or 0 in shape:
+        return None
+    roles = _roles(known, kinds, shape)
+    stages = None if roles is None else _stages(known, roles)
+    if roles is None or stages is None:
+        return None
+    return Kernel(entries, known, kinds, shape, roles, stages)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if isinstance(x, Like) else ()
+
+
+def _matrix(operations: list[Operation], kinds: Sequence[Any]) -> tuple[int, int] | None:
+    """Return rows and columns, or None if there is no matrix for all."""
+    found: set[tuple[int, int]] = set()
+    sizes: set[int] = set()
+    for op in operations:
+        shapes = [_shape(kinds[place]) for place in references(op.args)]
+        if op.name in REDUCTIONS:
+            [shape] = shapes
+            if len(shape) > 1 and len(op.axes) < len(shape):
+                found.add((math.prod(shape[:-1]), shape[-1]))
+            sizes.add(math.prod(shape))
+            continue
+        out = _shape(kinds[op.out])
+        size = math.prod(out)
+        sizes.add(size)
+        if any(1 != math.prod(shape) != size for shape in shapes):
+            found.add((math.prod(out[:-1]), out[-1]))
+    found -= {(1, 1)}
+    if len(found) == 1:
+        return found.pop()
+    sizes -= {1}
+    return (1, sizes.pop()) if not found and len(sizes) == 1 else None
+
+
+def _roles(
+    operations: list[Operation], kinds: Sequence[Any], shape: tuple[int, int]
+) -> dict[int, Role] | None:
+    """Return the role of each place, or None if one would need two."""
+    rows, columns = shape
+    roles: dict[int, Role] = {}
+
+    def assign(place: int, role: Role | None) -> bool:
+        return role is not None and roles.setdefault(place, role) == role
+
+    def natural(place: int) -> Role | None:
+        """Return the role that the shape of an array suggests."""
+        found = _shape(kinds[place])
+        size = math.prod(found)
+        if size == 1:
+            return "scalar"
+        if size == rows * columns and (rows == 1 or found[-1] == columns):
+            return "full"
+        if size == columns and found[-1] == columns:
+            return "column"
+        return "row" if size == rows and (found[-1] == 1 or len(found) == 1) else None
+
+    for op in operations:
+        places = references(op.args)
+        if op.name in REDUCTIONS:
+            [x] = places
+            if not assign(x, roles.get(x) or natural(x)):
+                return None
+            if not assign(op.out, _reduced(op, roles[x], _shape(kinds[x]), shape)):
+                return None
+            continue
+        out = _shape(kinds[op.out])
+        size = math.prod(out)
+        arrays = [place for place in places if math.prod(_shape(kinds[place])) > 1]
+        if any(not assign(place, "scalar") for place in places if place not in arrays):
+            return None
+        if all(math.prod(_shape(kinds[place])) == size for place in arrays):
+            known = {roles[place] for place in arrays if place in roles}
+            role = known.pop() if len(known) == 1 else None if known else natural(op.out)
+            if role == "full" and rows > 1 and out[-1] != columns:
+                return None
+            if not all(assign(place, role) for place in (*arrays, op.out)):
+                return None
+            continue
+        if size != rows * columns or not assign(op.out, "full"):  # something is broadcast
+            return None
+        for place in arrays:
+            if not assign(place, _aligned(_shape(kinds[place]), out, columns)):
+                return None
+    return roles
+
+
+def _aligned(operand: tuple[int, ...], out: tuple[int, ...], columns: int) -> Role | None:
+    """Return the role of an operand that is broadcast to a full result."""
+    padded = (1,) * (len(out) - len(operand)) + operand
+    if padded == out:
+        return "full"
+    if padded[-1] == columns and math.prod(padded[:-1]) == 1:
+        return "column"
+    return "row" if padded[-1] == 1 and padded[:-1] == out[:-1] else None
+
+
+def _reduced(
+    op: Operation, role: Role, operand: tuple[int, ...], shape: tuple[int, int]
+) -> Role | None:
+    """Return the role of what is left of an operand."""
+    everything = len(op.axes) == len(operand)
+    if role == "full":
+        if everything:
+            return "scalar"
+        if op.axes == {len(operand) - 1}:
+            return "row"
+        leading = op.axes == set(range(len(operand) - 1))
+        return "column" if leading and op.name in ("mean", "sum") else None
+    whole = everything or (op.axes == set(range(len(operand) - 1)) and operand[-1] == 1)
+    return "scalar" if role == "row" and whole and op.name in ("mean", "sum") else None
+
+
+def _stages(operations: list[Operation], roles: dict[int, Role]) -> dict[int, int] | None:
+    """Return when each place is known, or None if a row would need what needs all rows."""
+    stages: dict[int, int] = {}
+    for op in operations:
+        places = references(op.args)
+        stage = max((stages.setdefault(place, 0) for place in places), default=0)
+        role = roles[op.out]
+        if op.name in REDUCTIONS:
+            if stage == AFTER:
+                return None
+            stage = stage + 1 if role == "row" else AFTER
+        elif role == "column":
+            stage = AFTER
+        elif role != "scalar" and stage == AFTER:
+            return None
+        stages[op.out] = stage
+    return stages
