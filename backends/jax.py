@@ -83,7 +83,9 @@ class JAXBackend(Backend):
     def engine(self, program: Any) -> Printed:
         """See `Backend.engine`: the whole program is compiled."""
         printed = print_program(program)
-        return Jitted(printed.source, printed.scope)
+        jitted = Jitted(printed.source, printed.scope)
+        jitted.engine = "JAX, compiled as a whole by jit"
+        return jitted
 
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""

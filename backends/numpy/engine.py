@@ -62,6 +62,8 @@ def print_planned(program: Program) -> Printed:
 class Planned(Printer):
     """Prints calls of ufuncs with the arrays that they write to."""
 
+    engine = "NumPy, into buffers that are planned"
+
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         self.scope["np"] = np
@@ -73,6 +75,20 @@ class Planned(Printer):
         for place, number in self.plan.places.items():
             buffer: Any = self._buffer(place, memory[number])
             self.scope[self.names[place]] = self.fixed[place] = buffer
+
+    def print(self) -> Printed:
+        """See `Printer.print`."""
+        printed, program = super().print(), self.program
+        changed = [
+            pair for pair in zip(program.state, program.updates, strict=True) if len({*pair}) > 1
+        ]
+        kept = sum(self._stays(old, new) for old, new in changed)
+        printed.engine = self.engine
+        printed.notes.append(
+            f"memory: {len(self.plan.buffers)} buffers of {sum(self.plan.buffers):,} bytes; of the "
+            f"{len(changed)} arrays of the state that change, {kept} do so where they are"
+        )
+        return printed
 
     def _buffer(self, place: int, memory: Any) -> Any:
         """Return the array in which a result is computed."""
@@ -124,8 +140,11 @@ class Planned(Printer):
 
     def update(self, old: int, new: int) -> str:
         """See `Printer.update`."""
-        in_place = old in self.plan.copied or self.plan.donated.get(new) == old
-        return self.names[old] if in_place else self.result(new)
+        return self.names[old] if self._stays(old, new) else self.result(new)
+
+    def _stays(self, old: int, new: int) -> bool:
+        """Tell whether an array of the state has its new values where it had the old ones."""
+        return old in self.plan.copied or self.plan.donated.get(new) == old
 
     def _is_fixed_view(self, entry: Entry) -> bool:
         """Tell whether an entry is a view of memory that stays, and make it once and for all."""

@@ -40,32 +40,37 @@ def _is_installed() -> bool:
 
 def print_fused(program: Program) -> Printed:
     """Return source that calls compiled kernels, and NumPy for what is left."""
-    return _Fused(fuse(program, _accepts)).print()
+    fused = fuse(program, _refuses)
+    printed = _Fused(fused.program).print()
+    printed.alone = fused.alone
+    return printed
 
 
-def _accepts(kernel: Kernel) -> bool:
-    return all(_accepts_operation(kernel, op) for op in kernel.operations)
+def _refuses(kernel: Kernel) -> str | None:
+    """Return why NumPy shall do what a kernel does, or None."""
+    return next(filter(None, (_refuses_operation(kernel, op) for op in kernel.operations)), None)
 
 
-def _accepts_operation(kernel: Kernel, op: Operation) -> bool:
+def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
     places, size = (*references(op.args), op.out), kernel.shape[0] * kernel.shape[1]
     for place in places:
         like = kernel.kinds[place]
-        if not isinstance(like, Like):
-            continue
-        if like.dtype not in _DTYPES:
-            return False
-        if kernel.roles[place] == "full" and not _is_contiguous(like):
-            return False
+        if isinstance(like, Like):
+            if like.dtype not in _DTYPES:
+                return f"{like.dtype} is not compiled"
+            if kernel.roles[place] == "full" and not _is_contiguous(like):
+                return "its elements do not follow one another in memory"
     if op.name in REDUCTIONS:
         x, out = places
         before, after = kernel.kinds[x].dtype, kernel.kinds[out].dtype
         if before.kind != "f" or before != after:
-            return False
-        if kernel.roles[out] == "row":
-            return kernel.shape[1] <= _LONG
-        return kernel.roles[out] == "column" or kernel.roles[x] == "row" or size <= _MANY
-    return op.name not in _SLOW or kernel.roles[op.out] != "full" or size <= _MANY
+            return "only floating-point numbers of one dtype are reduced"
+        long = kernel.roles[out] == "row" and kernel.shape[1] > _LONG
+        if long or (kernel.roles[out] == "scalar" and kernel.roles[x] == "full" and size > _MANY):
+            return "NumPy reduces so many elements in several parts at once"
+    elif op.name in _SLOW and kernel.roles[op.out] == "full" and size > _MANY:
+        return "NumPy computes it with vector instructions, which matters for so many elements"
+    return None
 
 
 def _is_contiguous(like: Like) -> bool:
@@ -82,6 +87,15 @@ def _is_contiguous(like: Like) -> bool:
 class _Fused(Planned):
     """Prints calls of kernels with the arrays that they write to."""
 
+    engine = "NumPy, and kernels that Numba compiles"
+
+    def print(self) -> Printed:
+        """See `Printer.print`."""
+        self._kernels: list[tuple[str, Kernel]] = []
+        printed = super().print()
+        printed.kernels = self._kernels
+        return printed
+
     def statement(self, entry: Entry) -> str | None:
         """See `Printer.statement`."""
         kernel = entry.function
@@ -92,6 +106,7 @@ class _Fused(Planned):
                 self.names[out] = self.names[self.plan.donated[out]]
         over = {out: x for out in kernel.outputs for x in kernel.inputs if self._is_same(out, x)}
         name = self.bind("kernel", compiled(print_loops(kernel, over)))
+        self._kernels.append((name, kernel))
         arguments = [*kernel.inputs, *(out for out in kernel.outputs if out not in over)]
         operands = [self._operand(kernel, place) for place in arguments]
         return f"{name}({', '.join([*map(str, kernel.shape), *operands])})"

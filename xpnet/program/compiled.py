@@ -16,6 +16,7 @@ from xpnet.errors import CompileError
 from xpnet.namespace import array_namespace, is_array
 from xpnet.program.clean import clean
 from xpnet.program.entering import Entered
+from xpnet.program.explain import explain
 from xpnet.program.host import HostFloat, HostInt, recorder
 from xpnet.program.program import Program
 from xpnet.program.record import RecordedArray, Recording
@@ -179,7 +180,8 @@ class Compiled(Generic[P, R]):
                 )
             )
             which = [n for n, leaf in enumerate(leaves) if is_array(leaf)]
-            run = Run(program, state, which, entered.assigned, owner(type(arrays[0])))
+            backend, calls = owner(type(arrays[0])), len(recording.entries)
+            run = Run(program, state, which, entered.assigned, backend, calls)
             self._runs = {key: run for key, run in self._runs.items() if run.state.is_alive}
             self._last = self._runs[arguments, state.key] = run
         return tree.map(_lowered, result)
@@ -187,9 +189,30 @@ class Compiled(Generic[P, R]):
     @property
     def source(self) -> str:
         """The program that was run last, as source."""
+        return self._latest.printed.source
+
+    def explain(self) -> str:
+        """Return how the program that was run last is run, for a person to read.
+
+        Returns
+        -------
+        str
+            How many calls were recorded, what cleaning left of them, the kernels that they became,
+            those that are in none and why, and the memory that is planned.
+
+        Raises
+        ------
+        CompileError
+            If there is none yet.
+        """
+        run = self._latest
+        return explain(self._name, run.recorded, run.program, run.printed)
+
+    @property
+    def _latest(self) -> Run:
         if self._last is None:
-            raise CompileError(f"{self._name}: it was not called yet, so there is no source")
-        return self._last.printed.source
+            raise CompileError(f"{self._name}: it was not called yet, so there is no program")
+        return self._last
 
 
 def _prepare(statefuls: list[Stateful]) -> None:

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from xpnet.program.kernel import Kernel, kernel_of
+from xpnet.program.kernel import Kernel, kernel_of, operation
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry
 
-__all__ = ["fuse"]
+__all__ = ["Fused", "fuse"]
 
 
-def fuse(program: Program, accepts: Callable[[Kernel], bool]) -> Program:
+class Fused(NamedTuple):
+    """A program with kernels.
+
+    Attributes
+    ----------
+    program : Program
+        Each entry that is a kernel's has that as its function.
+    alone : list of (str, str)
+        The names of the other entries, each with the reason.
+    """
+
+    program: Program
+    alone: list[tuple[str, str]]
+
+
+def fuse(program: Program, refuses: Callable[[Kernel], str | None]) -> Fused:
     """Return a program in which calls are replaced by kernels.
 
     Parameters
     ----------
     program : Program
         As `xpnet.program.clean` leaves it.
-    accepts : callable
-        Tells whether an engine can run a kernel, which has at least one entry.
+    refuses : callable
+        Returns why an engine does not run a kernel, which has at least one entry, or None.
 
     Returns
     -------
-    Program
-        It computes the same. Each entry that is a kernel's has that as its function.
+    Fused
+        The program, which computes the same, and what is in no kernel.
 
     Notes
     -----
@@ -34,14 +50,15 @@ def fuse(program: Program, accepts: Callable[[Kernel], bool]) -> Program:
     that runs between them needs the first and is needed by the second. A call that no kernel takes,
     or that would be alone in one, stays as it is.
     """
-    return _Fusing(program, accepts).program()
+    return _Fusing(program, refuses).fused()
 
 
 class _Fusing:
     """A program whose entries are in groups; `None` stands for one that no kernel takes."""
 
-    def __init__(self, program: Program, accepts: Callable[[Kernel], bool]) -> None:
-        self.source, self._accepts = program, accepts
+    def __init__(self, program: Program, refuses: Callable[[Kernel], str | None]) -> None:
+        self.source, self._refuses = program, refuses
+        self._alone: list[tuple[str, str]] = []
         entries = program.entries
         producer = {out: n for n, entry in enumerate(entries) for out in entry.outs}
         self.operands = [set(references((entry.args, entry.kwargs))) for entry in entries]
@@ -60,7 +77,7 @@ class _Fusing:
                     break
         self._join_neighbours()
 
-    def program(self) -> Program:
+    def fused(self) -> Fused:
         """Return the program, ordered so that what was late stays late."""
         waiting = {
             group: {self.group[giver] for n in members for giver in self.givers[n]} - {group}
@@ -77,12 +94,13 @@ class _Fusing:
                     waiting[user].remove(group)
                     if not waiting[user]:
                         heapq.heappush(ready, (max(self.members[user]), user))
-        return self.source._replace(entries=ordered)
+        return Fused(self.source._replace(entries=ordered), self._alone)
 
     def _entries(self, group: int) -> list[Entry]:
         kernel, members = self.kernels[group], self.members[group]
         entries = [self.source.entries[n] for n in members]
         if kernel is None or sum(op.name != "same" for op in kernel.operations) < 2:
+            self._alone += [(entry.name, self._reason(entry)) for entry in entries]
             return entries
         leaving = set(self.source.outputs)
         inside = set(members)
@@ -97,7 +115,16 @@ class _Fusing:
 
     def _kernel(self, members: Iterable[int]) -> Kernel | None:
         kernel = kernel_of([self.source.entries[n] for n in sorted(members)], self.source.kinds)
-        return kernel if kernel is not None and self._accepts(kernel) else None
+        return kernel if kernel is not None and self._refuses(kernel) is None else None
+
+    def _reason(self, entry: Entry) -> str:
+        """Return why an entry is in no kernel."""
+        if operation(entry, self.source.kinds) is None:
+            return "no elementwise function, sum or extreme that kernels know"
+        kernel = kernel_of([entry], self.source.kinds)
+        if kernel is None:
+            return "its arrays do not lie over one matrix of rows and columns"
+        return self._refuses(kernel) or "nothing beside it to be fused with"
 
     def _join_neighbours(self) -> None:
         """Join kernels that have an operand in common, as long as there are any."""

@@ -30,6 +30,8 @@ class Run:
         What else it changes.
     backend : Backend or None
         Whose engine runs it.
+    recorded : int
+        How many calls were recorded, before the program was cleaned.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class Run:
         which: list[int],
         assigned: list[tuple[dict[str, Any], str, Any]],
         backend: Backend | None,
+        recorded: int,
     ) -> None:
-        self.program = program
+        self.program, self.recorded = program, recorded
         printed = None if backend is None else backend.engine(program)
         self.printed = print_program(program) if printed is None else printed
         self._step = self.printed.function()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.program.kernel import Kernel
 from xpnet.program.program import Program
 from xpnet.program.record import Entry, Var
 
@@ -44,10 +45,22 @@ class Printed:
         One function ``step``, whose arguments are state, inputs and host numbers.
     scope : dict
         What its global names mean.
+    engine : str
+        How it runs, in a few words.
+    notes : list of str
+        More about that, a line each, such as the reason for a fallback.
+    kernels : list of (str, Kernel)
+        The kernels that it calls, in this order, by their names in the source.
+    alone : list of (str, str)
+        The calls that are in no kernel, each with the reason.
     """
 
     def __init__(self, source: str, scope: dict[str, Any]) -> None:
         self.source, self.scope = source, scope
+        self.engine = "the functions of the library, one by one"
+        self.notes: list[str] = []
+        self.kernels: list[tuple[str, Kernel]] = []
+        self.alone: list[tuple[str, str]] = []
 
     def function(self) -> Callable[..., Any]:
         """Return the function that the source defines."""
