@@ -187,8 +187,9 @@ class Kernel:
         Each element is read for the last time before, or while, the one of the result is written
         that takes its place.
         """
-        if self.roles[out] == "scalar":
-            return []
+        made = next(op for op in self.operations if op.out == out)
+        if self.roles[out] == "scalar" or (self.roles[out] == "column" and made.name in REDUCTIONS):
+            return []  # sums of columns grow there from the first row on
         last: dict[int, int] = {}
         for op in self.operations:
             for place in references(op.args):
