@@ -4,14 +4,17 @@ A multilayer perceptron with ReLU and cross-entropy. What a library is missing, 
 raises `UnavailableError` with the reason.
 """
 
+import functools
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import peers
-from network import Contestant, Problem, UnavailableError
+from network import Contestant, Problem, UnavailableError, require
 
 
 def products(problem: Problem) -> Contestant:
@@ -42,10 +45,34 @@ def xpnet_plain(problem: Problem) -> Contestant:
 
 
 def xpnet_compiled(problem: Problem) -> Contestant:
-    """Our library, the step recorded once and then replayed."""
+    """Our library, the step recorded once and then replayed by NumPy alone."""
+    return _xpnet(problem, functools.partial(_compile, numba=False))
+
+
+def xpnet_fast(problem: Problem) -> Contestant:
+    """Our library, the step recorded and replayed with kernels that Numba compiles."""
+    with _switched(numba=True):  # which it reads when it is imported
+        require("numba")
+    return _xpnet(problem, functools.partial(_compile, numba=True))
+
+
+def _compile(function: Callable[..., Any], *, numba: bool) -> Callable[..., Any]:
+    """Return a compiled function whose recording finds Numba switched on or off."""
     import xpnet as xn
 
-    return _xpnet(problem, xn.compile)
+    compiled = xn.compile(function)
+
+    def call(*args: Any) -> Any:
+        if compiled.recordings:
+            return compiled(*args)
+        with _switched(numba=numba):
+            return compiled(*args)
+
+    return call
+
+
+def _switched(*, numba: bool) -> Any:
+    return mock.patch.dict(os.environ, NUMBA_DISABLE_JIT=str(int(not numba)))
 
 
 def _xpnet(problem: Problem, transform: Callable[[Any], Any]) -> Contestant:
@@ -90,6 +117,7 @@ CONTESTANTS: dict[str, Callable[[Problem], Contestant]] = {
     "products": products,
     "xpnet": xpnet_plain,
     "xpnet-compiled": xpnet_compiled,
+    "xpnet-fast": xpnet_fast,
     "torch": peers.torch_default,
     "torch-fused": peers.torch_fused,
     "torch-compile": peers.torch_compile,
@@ -102,6 +130,7 @@ TITLES = {
     "products": "the products alone",
     "xpnet": "xpnet",
     "xpnet-compiled": "xpnet, compiled",
+    "xpnet-fast": "xpnet, compiled with Numba",
     "torch": "PyTorch",
     "torch-fused": "PyTorch, fused optimizer",
     "torch-compile": "PyTorch, torch.compile",

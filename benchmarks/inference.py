@@ -65,7 +65,8 @@ def onnxruntime(problem: network.Problem) -> network.Contestant:
 
 
 CONTESTANTS = {
-    name: contestants.CONTESTANTS[name] for name in ("xpnet", "xpnet-compiled", "torch", "jax")
+    name: contestants.CONTESTANTS[name]
+    for name in ("xpnet", "xpnet-compiled", "xpnet-fast", "torch", "jax")
 } | {"onnxruntime": onnxruntime}
 
 

@@ -27,7 +27,7 @@ from xpnet.optim import schedules
 
 HIDDEN, BATCH = (256, 128), 128
 TURNS = 5  # of each, in an epoch
-NAMES = ("xpnet", "xpnet-compiled", "torch", "torch-fused")
+NAMES = ("xpnet", "xpnet-compiled", "xpnet-fast", "torch", "torch-fused")
 
 
 @dataclasses.dataclass

@@ -27,13 +27,23 @@ ROWS = {
     "4": (512, (1024, 1024), "Adam"),
     "5": (1024, (512, 256), "SGD"),
 }
+# What batch, width and depth do to two hidden layers of 256 in batches of 128.
+SWEEP = {
+    **{f"batch {n}": (n, (256, 256), "Adam") for n in (1, 8, 64, 512)},
+    **{f"width {n}": (128, (n, n), "Adam") for n in (16, 64, 512, 2048)},
+    **{f"depth {n}": (128, (256,) * n, "Adam") for n in (1, 4, 8)},
+}
 PYTORCH = ("torch", "torch-fused", "torch-compile")
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    sizes = ROWS | SWEEP
+    parser.add_argument("--rows", nargs="+", choices=sizes, default=list(ROWS), metavar="ROW")
+    parser.add_argument(
+        "--sweep", action="store_const", const=list(SWEEP), dest="rows", help=", ".join(SWEEP)
+    )
     parser.add_argument(
         "--contestants",
         nargs="+",
@@ -46,7 +56,7 @@ def main() -> None:
     parser.add_argument("--startup", action="store_true", help="also measure imports and sizes")
     args = parser.parse_args()
 
-    problems = {row: network.Problem.make(*ROWS[row]) for row in args.rows}
+    problems = {row: network.Problem.make(*sizes[row]) for row in args.rows}
     chosen = {name: contestants.CONTESTANTS[name] for name in args.contestants}
     names, missing = contestants.available(chosen, problems[args.rows[0]])
     losses = {row: contestants.losses(names, problem) for row, problem in problems.items()}
@@ -76,7 +86,7 @@ def main() -> None:
     for name, reason in missing.items():
         print(f"\n{contestants.TITLES[name]}: left out, {reason}")
     if args.memory:
-        results["memory"] = footprint.memory(names, {row: ROWS[row] for row in args.rows})
+        results["memory"] = footprint.memory(names, {row: sizes[row] for row in args.rows})
         footprint.print_memory(results["memory"])
     if args.startup:
         results["startup"] = footprint.startup(names, args.repetitions)

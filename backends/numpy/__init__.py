@@ -50,8 +50,12 @@ class NumPyBackend(Backend):
         """See `Backend.engine`."""
         from . import engine, fast
 
-        fused = fast.is_available()
-        return fast.print_fused(program) if fused else engine.print_planned(program)
+        reason = fast.unavailable()
+        if reason is None:
+            return fast.print_fused(program)
+        printed = engine.print_planned(program)
+        printed.notes.append(f"no kernels: {reason}")
+        return printed
 
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 
 import numpy as np
@@ -16,10 +15,11 @@ from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like
 from xpnet.program.source import Printed
 
+from .. import pip_install  # noqa: TID252 - see there
 from .engine import Planned
 from .loops import compiled
 
-__all__ = ["is_available", "print_fused"]
+__all__ = ["print_fused", "unavailable"]
 
 # NumPy computes these with vector instructions, compiled loops one by one.
 _SLOW = frozenset({"exp", "expm1", "log", "log1p", "tanh"})
@@ -28,14 +28,22 @@ _LONG = 128  # columns, from which on NumPy's sum of a row, of several parts at 
 _DTYPES = frozenset(map(np.dtype, ("bool", "u1", "i4", "u4", "i8", "f4", "f8")))
 
 
-def is_available() -> bool:
-    """Tell whether Numba is installed, and not switched off by its ``NUMBA_DISABLE_JIT``."""
-    return _is_installed() and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+def unavailable() -> str | None:
+    """Return why kernels cannot be compiled here, or None if they can."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set"
+    return _import_error()
 
 
 @functools.cache
-def _is_installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def _import_error() -> str | None:
+    try:
+        import numba  # noqa: F401
+    except ModuleNotFoundError:
+        return f"Numba is not installed; {pip_install('fast')}"
+    except Exception as error:  # of a Numba that does not fit the NumPy that is there, say
+        return f"Numba cannot be imported ({type(error).__name__}: {error})"
+    return None
 
 
 def print_fused(program: Program) -> Printed:

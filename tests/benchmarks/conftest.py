@@ -17,7 +17,7 @@ import pytest
 import xpnet as xn
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-PEERS = ("torch", "jax", "optax", "sklearn", "thinc", "autograd", "onnxruntime", "onnx")
+PEERS = ("numba", "torch", "jax", "optax", "sklearn", "thinc", "autograd", "onnxruntime", "onnx")
 SHORT = ("--repetitions", "2", "--pause", "0")
 MODULES = tuple(path.stem for path in FOLDER.glob("*.py"))
 

@@ -12,7 +12,7 @@ TINY = ("--rounds", "1", "--seconds", "0.001")
 def test_beside_other_libraries(program):
     for package in ("torch", "jax"):
         pytest.importorskip(package)
-    names = ("xpnet", "xpnet-compiled", "torch", "jax")
+    names = ("xpnet", "xpnet-compiled", "xpnet-fast", "torch", "jax")
     printed, written = program(NAME)(*TINY, "--contestants", *names)
     assert "| PyTorch, no_grad " in printed
     assert set(written["batches"]) == {"1", "1000"}
@@ -23,14 +23,16 @@ def test_beside_other_libraries(program):
 
 def test_without_any_other_library(program, peers):
     printed, written = program(NAME).without(*peers)(*TINY)
-    assert set(written["missing"]) == {"torch", "jax", "onnxruntime"}
+    assert set(written["missing"]) == {"xpnet-fast", "torch", "jax", "onnxruntime"}
     assert "onnxruntime: left out, not installed: onnxruntime" in printed
     assert list(written["batches"]["1"]) == ["xpnet", "xpnet-compiled"]
     ours = next(line for line in printed.splitlines() if line.startswith("| xpnet "))
     assert ours.count(" - ") == 2  # no ratio to what is not there
 
 
-@pytest.mark.parametrize("name", ["xpnet", "xpnet-compiled", "torch", "jax", "onnxruntime"])
+@pytest.mark.parametrize(
+    "name", ["xpnet", "xpnet-compiled", "xpnet-fast", "torch", "jax", "onnxruntime"]
+)
 def test_a_prediction_is_the_network_written_out(load, name):
     inference, network = load("inference"), load("network")
     problem = network.Problem.make(3, (8, 5), "SGD", batches=1)

@@ -14,7 +14,7 @@ def test_beside_pytorch(program, schedule):
         pytest.importorskip(package)
     printed, written = program(NAME)(*DIGITS, "--schedule", schedule)
     assert "| xpnet, compiled " in printed
-    names = ["xpnet", "xpnet-compiled", "torch", "torch-fused"]
+    names = ["xpnet", "xpnet-compiled", "xpnet-fast", "torch", "torch-fused"]
     assert list(written["contestants"]) == names
     for found in written["contestants"].values():
         assert found["0.5"]["seconds"] > 0

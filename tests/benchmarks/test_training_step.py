@@ -11,9 +11,18 @@ FIELDS = {"seconds", "preparation", "ratios", "turns", "first"}
 
 
 def test_all_compute_the_same(program):
-    for package in ("torch", "jax", "sklearn"):
+    for package in ("numba", "torch", "jax", "sklearn"):
         pytest.importorskip(package)
-    names = ("products", "xpnet", "xpnet-compiled", "torch", "torch-fused", "jax", "sklearn")
+    names = (
+        "products",
+        "xpnet",
+        "xpnet-compiled",
+        "xpnet-fast",
+        "torch",
+        "torch-fused",
+        "jax",
+        "sklearn",
+    )
     printed, written = program(NAME)(*TINY, "--rows", "1", "2", "--contestants", *names)
     assert "| step " in printed
     assert "/ best PyTorch" in printed
@@ -36,7 +45,8 @@ def test_without_any_other_library(program, peers, tmp_path):
     )
     assert "PyTorch, torch.compile: left out, not installed: torch" in printed
     assert set(written["missing"]) == {
-        *("torch", "torch-fused", "torch-compile", "jax", "sklearn", "thinc", "autograd")
+        *("xpnet-fast", "torch", "torch-fused", "torch-compile", "jax", "sklearn", "thinc"),
+        "autograd",
     }
     assert list(written["rows"]["1"]["contestants"]) == ["products", "xpnet", "xpnet-compiled"]
     environment = written["environment"]

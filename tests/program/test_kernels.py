@@ -1,6 +1,7 @@
 """Kernels: what fuses, what each engine makes of them, and their twin."""
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -334,18 +335,27 @@ def test_a_folder_that_cannot_be_written_to(
     assert a[0] == 5
 
 
-def test_without_numba_or_when_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def source() -> str:
+def test_without_numba_or_when_it_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def explanation() -> str:
+        fast._import_error.cache_clear()
         run = xn.compile(lambda x: xn.array_namespace(x).exp(x + 1) * 2)
         run(floats(3))
-        return str(run.source)
+        return str(run.explain())
 
-    assert "kernel(" in source()
+    assert "\nkernels\n" in explanation()
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    assert "kernel(" not in source()
+    assert explanation().endswith("\nno kernels: NUMBA_DISABLE_JIT is set")
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
-    monkeypatch.setattr(fast, "_is_installed", lambda: False)
-    assert "kernel(" not in source()
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert 'no kernels: Numba is not installed; pip install "xpnet[fast]"' in explanation()
+    monkeypatch.delitem(sys.modules, "numba")
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "cannot be imported (ImportError: Numba needs NumPy 2.3 or less)" in explanation()
+    monkeypatch.undo()
+    fast._import_error.cache_clear()
 
 
 def test_a_nan_reaches_the_maximum() -> None:
