@@ -17,7 +17,7 @@ from xpnet.namespace import array_namespace, is_array
 from xpnet.program.clean import clean
 from xpnet.program.entering import Entered
 from xpnet.program.explain import explain
-from xpnet.program.host import HostFloat, HostInt, recorder
+from xpnet.program.host import HostNumber, recorder
 from xpnet.program.program import Program
 from xpnet.program.record import RecordedArray, Recording
 from xpnet.program.run import Run
@@ -229,7 +229,7 @@ def _prepare(statefuls: list[Stateful]) -> None:
 
 def _result(recording: Recording, name: str, leaf: Any) -> Any:
     """Return what stands for a leaf of the result in the program."""
-    if is_array(leaf) or isinstance(leaf, (HostFloat, HostInt)):
+    if is_array(leaf) or type(leaf) is HostNumber:
         return recording.reference(leaf)
     if isinstance(leaf, (int, float, complex)) and not isinstance(leaf, bool):
         raise CompileError(
@@ -241,7 +241,7 @@ def _result(recording: Recording, name: str, leaf: Any) -> Any:
 
 def _lowered(leaf: Any) -> Any:
     """Return a leaf of the result as it is without a recording."""
-    if isinstance(leaf, (HostFloat, HostInt)):
+    if type(leaf) is HostNumber:
         return leaf.number
     if isinstance(leaf, RecordedArray):  # which may be one of the state
         return copy(leaf.value) if is_writable(leaf) else leaf.value

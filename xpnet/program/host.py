@@ -12,8 +12,9 @@ from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from xpnet.program.lines import refuse
+from xpnet.wrapping import WrappedArray
 
-__all__ = ["HostFloat", "HostInt", "as_input", "host", "note_use", "recorder"]
+__all__ = ["HostNumber", "host", "note_use", "recorder"]
 
 Numbers = TypeVar("Numbers")
 
@@ -57,54 +58,39 @@ def note_use(user: Any) -> None:
         recording.note_use(user)
 
 
-def _refuse(self: Any, *others: Any) -> NoReturn:
+class HostNumber:
+    """A number of a recording, which knows its place in the program and does no arithmetic.
+
+    It is no float, because everything written in C takes the value of one, and would freeze it.
+    """
+
+    __slots__ = ("number", "place")
+
+    def __init__(self, number: float, place: int) -> None:
+        self.number, self.place = number, place
+
+    def __repr__(self) -> str:
+        return "<a number that changes from step to step>"
+
+
+def _refuse(self: HostNumber, *others: Any, **options: Any) -> NoReturn:
     refuse(
         "a calculation of Python's with a number that changes from step to step",
         "an optimizer does it in its method numbers, other code in the function it gives to host",
     )
 
 
-def _or_array(name: str) -> Callable[[Any, Any], Any]:
-    """Return an operator that leaves arrays to do it, and refuses numbers."""
-
-    def operate(self: Any, other: Any) -> Any:
-        return NotImplemented if hasattr(other, "shape") else _refuse(self)
-
-    operate.__name__ = name
-    return operate
+def _or_array(self: HostNumber, other: Any) -> Any:
+    """Leave an operator to arrays that record, and refuse all else."""
+    return NotImplemented if isinstance(other, WrappedArray) else _refuse(self)
 
 
-_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
-_COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
-_UNARY = (
-    *("abs", "bool", "ceil", "complex", "divmod", "float", "floor", "index", "int", "neg", "pos"),
-    *("rdivmod", "round", "trunc"),
-)
-_NAMED = ("as_integer_ratio", "bit_length", "conjugate", "hex", "is_integer")
-_methods: dict[str, Any] = {
-    **{f"__{stem}__": _or_array(stem) for stem in (*_BINARY, *_COMPARE)},
-    **{f"__r{stem}__": _or_array(stem) for stem in _BINARY},
-    **{f"__{stem}__": _refuse for stem in _UNARY},
-    **dict.fromkeys(_NAMED, _refuse),
-    **dict.fromkeys(("real", "imag"), property(_refuse)),
-    "__hash__": object.__hash__,
-}
-
-
-class _HostNumber:
-    """A number of a recording, which knows its place in the program and does no arithmetic."""
-
-    number: float
-    place: int
-
-
-# Functions of array libraries ask whether a number is one, so these are.
-HostFloat: Any = type("HostFloat", (_HostNumber, float), _methods)
-HostInt: Any = type("HostInt", (_HostNumber, int), _methods)
-
-
-def as_input(number: float, place: int) -> Any:
-    """Return a number as an input of a program."""
-    made = (HostInt if isinstance(number, int) else HostFloat)(number)
-    made.number, made.place = number, place
-    return made
+_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+_BINARY = (*_OPERATORS, *(f"r{stem}" for stem in _OPERATORS), "eq", "ne", "lt", "le", "gt", "ge")
+_REFUSED = {*dir(float), *dir(int)} - {*dir(object)}
+for _name in (*_REFUSED, "__str__", "__format__", "__hash__", "__array__", "__array_ufunc__"):
+    setattr(HostNumber, _name, _refuse)
+for _name in ("real", "imag", "numerator", "denominator"):
+    setattr(HostNumber, _name, property(_refuse))
+for _name in _BINARY:
+    setattr(HostNumber, f"__{_name}__", _or_array)

@@ -13,7 +13,7 @@ from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.tape import TracedArray
 from xpnet.errors import CompileError
 from xpnet.namespace import array_namespace, is_array
-from xpnet.program.host import HostFloat, HostInt, as_input, recorder
+from xpnet.program.host import HostNumber, recorder
 from xpnet.program.lines import refuse
 from xpnet.standard import RESULTS
 from xpnet.wrapping import WrappedArray, WrappedNamespace, is_writable, wrap_namespace
@@ -87,7 +87,7 @@ class Recording:
                     "return what you need as a result",
                 )
             return Var(x.place)
-        if isinstance(x, (HostFloat, HostInt)):
+        if type(x) is HostNumber:
             return Var(x.place)
         if is_array(x):
             self.note_use(x)
@@ -98,12 +98,16 @@ class Recording:
 
     def note_host(self, compute: Callable[[], Any]) -> Any:
         """See `xpnet.program.host.Recorder`."""
-        numbers = compute()
+        token = recorder.set(None)  # all of it is Python's business
+        try:
+            numbers = compute()
+        finally:
+            recorder.reset(token)
         places: list[int] = []
 
         def enter(number: Any) -> Any:
             places.append(self.place(number))
-            return as_input(number, places[-1])
+            return HostNumber(number, places[-1])
 
         entered = tree.map(enter, numbers)
         self.hosts.append((compute, places))
@@ -260,7 +264,7 @@ def _below(x: Any) -> Any:
     """Return an argument as the library below takes it."""
     if isinstance(x, RecordedArray):
         return x.value
-    if isinstance(x, (HostFloat, HostInt)):
+    if type(x) is HostNumber:
         return x.number
     if type(x) is slice and any(_below(part) is not part for part in (x.start, x.stop, x.step)):
         refuse("a slice with bounds that are arrays, whose shape depends on values", "use xp.where")

@@ -76,7 +76,7 @@ def from_dlpack(xp: Namespace, base: Any, x: Any, /, **options: Any) -> Array:
 @composed
 def full(xp: Namespace, base: Any, shape: Any, fill_value: Any, **options: Any) -> Array:
     """Return an array filled with a number or with a 0-d array."""
-    if isinstance(fill_value, (bool, int, float, complex)):
+    if not is_array(fill_value):
         return lift(xp, base(shape, fill_value, **options))
     value = xp.asarray(fill_value, dtype=options.get("dtype"))
     return fresh(xp.broadcast_to(value, (shape,) if isinstance(shape, int) else shape))
@@ -85,7 +85,7 @@ def full(xp: Namespace, base: Any, shape: Any, fill_value: Any, **options: Any) 
 @composed
 def full_like(xp: Namespace, base: Any, x: Array, /, fill_value: Any, **options: Any) -> Array:
     """Return an array like `x`, filled with a number or with a 0-d array."""
-    if isinstance(fill_value, (bool, int, float, complex)):
+    if not is_array(fill_value):
         return lift(xp, base(raw(x), fill_value, **options))
     dtype = options.get("dtype")
     return xp.full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype)

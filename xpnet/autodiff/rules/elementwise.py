@@ -311,7 +311,7 @@ def pow_(
 
 def _power_slope(xp: Namespace, a: Array, b: Any) -> Array:
     """b a^(b-1), without 0 times infinity at b = 0 and a = 0."""
-    if isinstance(b, (int, float, complex)):
+    if not hasattr(b, "dtype"):
         return xp.zeros_like(a) if b == 0 else b * a if b == 2 else b * a ** (b - 1)
     if not dtype_kind(b):
         b = xp.astype(b, xp.result_type(a, b))  # an unsigned 0 - 1 would be large
@@ -320,7 +320,7 @@ def _power_slope(xp: Namespace, a: Array, b: Any) -> Array:
 
 
 def _log_or_zero(xp: Namespace, a: Any) -> Any:
-    if isinstance(a, (int, float)):
+    if not hasattr(a, "dtype"):
         return math.log(a) if a > 0 else 0.0 if a == 0 else math.nan
     return xp.log(xp.where(a == 0, xp.ones_like(a), a))
 
