@@ -68,6 +68,20 @@ def test_one_recording_for_the_same_structure() -> None:
     assert Pair().run(times=5) == 1
 
 
+def test_one_recording_for_two_models_with_new_optimizers() -> None:
+    def both(first: Any, second: Any, rates: Any, x: Any, y: Any) -> Any:
+        return step(second, rates[1], x, y), step(first, rates[0], x, y)
+
+    runs = []
+    compiled = xn.compile(both)
+    for each in (both, compiled):
+        models, rates = (mlp(), mlp()), (optim.Accumulate(optim.Adam(0.1), 2), optim.SGD(0.1))
+        xn.seed(0)
+        runs.append([each(*models, rates, *batch()) for _ in range(4)])
+    assert runs[0] == runs[1]
+    assert compiled.recordings == 2  # one for each number of gradients that were collected
+
+
 def test_a_recording_for_each_shape_and_dtype() -> None:
     pair = Pair()
     assert pair.run(*batch(5)) == 1

@@ -23,7 +23,7 @@ from xpnet.optim.settings import (
     rate_at,
     unmatched,
 )
-from xpnet.program.host import host, note_use
+from xpnet.program.host import host, note_state, note_use
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like
@@ -493,6 +493,8 @@ class Optimizer(Stateful):
             first = self.initial(slots[name][0].array, settings)
             self.state[name] = first | self.state.get(name, {})
             self._updates.setdefault(name, 0)
+        if new:
+            note_state(self)
 
     def _updated(self, state: Mapping[str, Any]) -> Iterable[str]:
         """Return the names of the parameters of which a state is."""

@@ -13,7 +13,7 @@ from xpnet.nn.module import Module
 from xpnet.optim.clipping import check_limit, clip_by_global_norm, clip_by_value
 from xpnet.optim.optimizer import Optimizer, is_count, tied_slots, trainable
 from xpnet.optim.settings import check_setting
-from xpnet.program.host import host
+from xpnet.program.host import host, note_state
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, Slot, mismatches
 from xpnet.transfer import copy_like
@@ -74,9 +74,11 @@ class Wrapper(Optimizer):
         """See `Optimizer.prepare`."""
         self.optimizer.prepare(model)
         if self.kept:
-            for name, tied in trainable(model).items():
-                if name not in self.arrays:
-                    self.arrays[name] = self.first(tied[0].array)
+            parameters = trainable(model)
+            new = [name for name in parameters if name not in self.arrays]
+            self.arrays |= {name: self.first(parameters[name][0].array) for name in new}
+            if new:
+                note_state(self)
 
     def check(self, model: Module, grads: Mapping[str, Array]) -> None:
         """See `Optimizer.check`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from xpnet import tree
@@ -60,10 +59,10 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the fie
     which of its parameters are frozen. Learning rates, counters of steps and random numbers are
     computed by Python before every run, so schedules may be any Python.
 
-    A step that makes new state, as the first one of two models' optimizers or of a metric does, is
-    recorded once more. Attributes that are no arrays and that the step itself changes are part of
-    the structure: each value has its recording. Arrays that the step closes over are copied when
-    it is recorded; changing them later has no effect.
+    A step that makes new state, as the first one of a metric does, is recorded once more; what
+    optimizers make for their parameters is none. Attributes that are no arrays and that the step
+    itself changes are part of the structure: each value has its recording. Arrays that the step
+    closes over are copied when it is recorded; changing them later has no effect.
 
     Arrays that are read from a model are valid until the next run. Within `xpnet.grad`, and
     within another compiled function, it is the plain function.
@@ -156,27 +155,29 @@ class Compiled(Generic[P, R]):
             return array
 
         with Entered(recording, statefuls) as entered:
-            _prepare(statefuls)
-            state = State(statefuls)
-            entered.lift(state)
+            entered.lift(self._state)
             inner_args, inner_kwargs = tree.map(enter, (args, kwargs))
             result = self._function(*inner_args, **inner_kwargs)
-            updates = entered.leave()
+            repeats = entered.leave()
             results = tree.map(lambda leaf: _result(recording, self._name, leaf), result)
             entered.succeeded = True
         self.recordings += 1
-        if updates is not None:
+        if not repeats:
+            return tree.map(_lowered, result)
+        state = entered.found()
+        places = [recording.state[id(group[0].owner), group[0].key] for group in state.groups]
+        if len(places) == len(entered.updates):  # else some are tied from now on
             program = clean(
                 Program(
                     base=recording.base,
                     entries=recording.entries,
                     kinds=recording.kinds,
-                    state=entered.places,
+                    state=places,
                     inputs=inputs,
                     hosts=recording.hosts,
                     constants={place: copy(x) for place, x in recording.outside.values()},
                     results=results,
-                    updates=updates,
+                    updates=[entered.updates[place] for place in places],
                 )
             )
             which = [n for n, leaf in enumerate(leaves) if is_array(leaf)]
@@ -213,18 +214,6 @@ class Compiled(Generic[P, R]):
         if self._last is None:
             raise CompileError(f"{self._name}: it was not called yet, so there is no program")
         return self._last
-
-
-def _prepare(statefuls: list[Stateful]) -> None:
-    """Let optimizers make what they keep for each parameter, so that the program finds it."""
-    from xpnet.nn import Module
-    from xpnet.optim import Optimizer
-
-    models = [each for each in statefuls if isinstance(each, Module)]
-    for optimizer in statefuls:
-        if isinstance(optimizer, Optimizer) and len(models) == 1:
-            with suppress(ValueError):  # which its update will raise too
-                optimizer.prepare(models[0])
 
 
 def _result(recording: Recording, name: str, leaf: Any) -> Any:

@@ -27,8 +27,9 @@ class Entered:
 
     Attributes
     ----------
-    places : list of int
-        The places of the state's arrays.
+    updates : dict from int to int
+        For the place of each of the state's arrays, that of what is there afterwards; found by
+        `leave`.
     assigned : list of (dict, str, value)
         Attributes other than arrays that the step has changed; found by `leave`.
     """
@@ -46,7 +47,7 @@ class Entered:
                 recording.strangers[id(each)] = each
                 arrays = (x for _, members in found for x in members.values() if is_array(x))
                 recording.strangers.update(dict.fromkeys(map(id, arrays), each))
-        self.places: list[int] = []
+        self.updates: dict[int, int] = {}
         self.assigned: list[tuple[dict[str, Any], str, Any]] = []
         self.succeeded = False
 
@@ -82,16 +83,13 @@ class Entered:
 
     def lift(self, state: State) -> None:
         """Put arrays that record where the state's arrays are."""
-        self.state = state
+        self._state = state
         self._settings = self._all_settings()
         for group in state.groups:
-            array = self.recording.wrap(group[0].array)
-            self.places.append(array.place)
-            for slot in group:
-                slot.put(array)
+            self.recording.enter(group)
 
-    def leave(self) -> list[int] | None:
-        """Return the place of what each group of slots holds now, or None if there are others.
+    def leave(self) -> bool:
+        """Find out what the step has changed; tell whether a program can do the same.
 
         Raises
         ------
@@ -114,21 +112,40 @@ class Entered:
                         "optimizer, which a recorded program would not renew; make it an "
                         "nn.Buffer, or return it"
                     )
-        if set(after.places()) != set(self.state.places()):
-            return None  # new moments, say: the next call is another one
+        slots = self.recording.state
+        if set(after.places()) != slots.keys():
+            return False  # the first totals of a metric, say: the next call is another one
         now = self._all_settings()
         for number, (d, before) in self._settings.items():
-            if number not in now or now[number][1].keys() != before.keys():
-                return None
-            for key, x in now[number][1].items():
-                if x is not before[key]:
-                    if type(x) not in _CONSTANTS:
-                        return None
+            members = dict(now[number][1]) if number in now else {}
+            if not before.keys() <= members.keys():
+                return False
+            for key, x in members.items():
+                made = isinstance(x, dict) and all((id(x), name) in slots for name in x)
+                if key not in before and made:
+                    continue  # where the step keeps the arrays that it has made
+                if x is not before.get(key, self):
+                    if key not in before or type(x) not in _CONSTANTS:
+                        return False
                     self.assigned.append((d, key, x))
-        for group in self.state.groups:
-            if any(slot.array is not group[0].array for slot in group):
-                return None  # no longer tied
-        return [self.recording.reference(group[0].array).place for group in self.state.groups]
+        for group in after.groups:
+            for slot in group:
+                place = slots[id(slot.owner), slot.key]
+                update = self.recording.reference(slot.array).place
+                if self.updates.setdefault(place, update) != update:
+                    return False  # no longer tied
+        return True
+
+    def found(self) -> State:
+        """Return the state as it was, with the arrays that the step has made for it."""
+        if not self.recording.grown:
+            return self._state
+        for d, key, _ in self.assigned:
+            d[key] = self._settings[id(d)][1][key]
+        state = State(self.statefuls)
+        for d, key, x in self.assigned:
+            d[key] = x
+        return state
 
     def _all_settings(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
         return {id(found[0]): found for each in self.statefuls for found in settings(each)}

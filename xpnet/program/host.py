@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from xpnet.program.lines import refuse
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["HostNumber", "host", "note_use", "recorder"]
+__all__ = ["HostNumber", "host", "note_state", "note_use", "recorder"]
 
 Numbers = TypeVar("Numbers")
 
@@ -27,6 +27,9 @@ class Recorder(Protocol):
 
     def note_use(self, user: Any) -> None:
         """Refuse a module or optimizer that is none of the step's arguments."""
+
+    def note_state(self, user: Any) -> None:
+        """Take arrays that a module or optimizer has just made as what its state starts with."""
 
 
 recorder: ContextVar[Recorder | None] = ContextVar("xpnet_recorder", default=None)
@@ -56,6 +59,13 @@ def note_use(user: Any) -> None:
     recording = recorder.get()
     if recording is not None:
         recording.note_use(user)
+
+
+def note_state(user: Any) -> None:
+    """Let a recording take arrays that were just made as what the state of `user` starts with."""
+    recording = recorder.get()
+    if recording is not None:
+        recording.note_state(user)
 
 
 class HostNumber:

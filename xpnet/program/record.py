@@ -16,6 +16,7 @@ from xpnet.namespace import array_namespace, is_array
 from xpnet.program.host import HostNumber, recorder
 from xpnet.program.lines import refuse
 from xpnet.standard import RESULTS
+from xpnet.state import Slot
 from xpnet.wrapping import WrappedArray, WrappedNamespace, is_writable, wrap_namespace
 
 __all__ = ["Entry", "Like", "RecordedArray", "Recording", "Var", "recorded_namespace"]
@@ -59,6 +60,8 @@ class Recording:
         self.hosts: list[tuple[Callable[[], Any], list[int]]] = []  # functions, places of numbers
         # Modules and optimizers that are no arguments, under their ids and those of their arrays.
         self.strangers: dict[int, Any] = {}
+        self.state: dict[tuple[int, str], int] = {}  # id of a slot's owner, its key -> the place
+        self.grown = False  # whether the step has made some of the state's arrays
         self.closed = False
 
     def place(self, x: Any) -> int:
@@ -96,6 +99,13 @@ class Recording:
             return Var(self.outside[id(x)][0])
         return x
 
+    def enter(self, slots: list[Slot]) -> None:
+        """Put an array that records into slots which are tied."""
+        array = self.wrap(_below(slots[0].array))
+        for slot in slots:
+            slot.put(array)
+            self.state[id(slot.owner), slot.key] = array.place
+
     def note_host(self, compute: Callable[[], Any]) -> Any:
         """See `xpnet.program.host.Recorder`."""
         token = recorder.set(None)  # all of it is Python's business
@@ -121,6 +131,14 @@ class Recording:
                 "arguments",
                 "pass it as an argument",
             )
+
+    def note_state(self, user: Any) -> None:
+        """See `xpnet.program.host.Recorder`."""
+        self.note_use(user)
+        self.grown = True
+        for slot in user.slots():
+            if (id(slot.owner), slot.key) not in self.state:
+                self.enter([slot])
 
     def note(self, name: str, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """Write one entry, and return its result with recorded arrays in it."""
