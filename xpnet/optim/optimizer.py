@@ -23,7 +23,7 @@ from xpnet.optim.settings import (
     rate_at,
     unmatched,
 )
-from xpnet.program.host import host, note_state, note_use
+from xpnet.program.host import host, note_state, note_use, refuse_recording
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like
@@ -108,7 +108,6 @@ class Optimizer(Stateful):
     (5.5, 6.0)
     """
 
-    learning_rate: Rate
     weight_decay: float
     l1_penalty: float
     decoupled = False  # whether weight decay bypasses the gradient
@@ -154,22 +153,34 @@ class Optimizer(Stateful):
         return ()
 
     @property
+    def learning_rate(self) -> Rate:
+        """A number or a schedule."""
+        rate: Rate = vars(self)["learning_rate"]
+        return rate if callable(rate) else host(lambda: vars(self)["learning_rate"])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Rate) -> None:
+        _refuse_setting("learning rate")
+        vars(self)["learning_rate"] = rate
+
+    @property
     def steps(self) -> int:
         """Number of updates made so far."""
-        return self._steps
+        return host(lambda: self._steps)
 
     @property
     def rate(self) -> float:
         """The learning rate of the next update."""
-        return self._rate(self.learning_rate)
+        return host(lambda: self._rate(vars(self)["learning_rate"]))
 
     @property
     def rate_factor(self) -> float:
         """What every learning rate is multiplied by."""
-        return self._rate_factor
+        return host(lambda: self._rate_factor)
 
     @rate_factor.setter
     def rate_factor(self, factor: float) -> None:
+        _refuse_setting("rate factor")
         self._rate_factor = check_setting(type(self).__name__, "rate_factor", factor)
 
     def initial(self, parameter: Array, settings: Mapping[str, Any]) -> dict[str, Array]:
@@ -442,7 +453,7 @@ class Optimizer(Stateful):
 
     def _settings(self, names: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield the name of each parameter and the settings that hold for it."""
-        general = {name: getattr(self, name) for name in self._tunable}
+        general = {name: vars(self)[name] for name in self._tunable}
         for name in names:
             own = dict(general)
             for pattern, changes in self.overrides.items():
@@ -528,6 +539,10 @@ class Optimizer(Stateful):
         if not settings.get("overrides", True):
             del settings["overrides"]
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+
+
+def _refuse_setting(name: str) -> None:
+    refuse_recording(f"the {name} of an optimizer is set within the step", "give it a schedule")
 
 
 def tied_slots(model: Module) -> dict[str, list[Slot]]:

@@ -12,7 +12,7 @@ from xpnet.namespace import array_namespace
 from xpnet.nn.module import Module
 from xpnet.optim.clipping import check_limit, clip_by_global_norm, clip_by_value
 from xpnet.optim.optimizer import Optimizer, is_count, tied_slots, trainable
-from xpnet.optim.settings import check_setting
+from xpnet.optim.settings import Rate, check_setting
 from xpnet.program.host import host, note_state
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, Slot, mismatches
@@ -46,6 +46,19 @@ class Wrapper(Optimizer):
             )
         self.optimizer = optimizer
         self.arrays: dict[str, Array] = {}
+
+    @property
+    def learning_rate(self) -> Rate:
+        """That of the wrapped optimizer."""
+        return self.optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Rate) -> None:
+        self.optimizer.learning_rate = rate
+
+    @property
+    def _steps(self) -> int:  # type: ignore[override]
+        return self.optimizer._steps
 
     @property
     def steps(self) -> int:
@@ -354,11 +367,11 @@ class Average(Wrapper):
                 "optimizer.averaged(model)` first"
             )
         self.prepare(model)
-        before = self.steps
+        before = self._steps
         self.optimizer.update(model, grads)
-        if self.steps == before:  # an `Accumulate` inside is still collecting
+        if self._steps == before:  # an `Accumulate` inside is still collecting
             return
-        share = host(lambda: self.share(self.steps))
+        share = host(lambda: self.share(self._steps))
         for name, tied in parameters.items():
             self.arrays[name] += share * (tied[0].array - self.arrays[name])
 

@@ -12,7 +12,7 @@ from xpnet.program.host import recorder
 from xpnet.program.record import RecordedArray, Recording
 from xpnet.program.signature import State, dictionaries, settings
 from xpnet.random.generator import watched
-from xpnet.state import Stateful, changes, living
+from xpnet.state import Slot, Stateful, changes, living
 
 __all__ = ["Entered"]
 
@@ -30,6 +30,8 @@ class Entered:
     updates : dict from int to int
         For the place of each of the state's arrays, that of what is there afterwards; found by
         `leave`.
+    draws : dict from Generator to int
+        The random generators that were used, and how many draws each had made before.
     assigned : list of (dict, str, value)
         Attributes other than arrays that the step has changed; found by `leave`.
     """
@@ -54,7 +56,7 @@ class Entered:
     def __enter__(self) -> Self:
         self._token = recorder.set(self.recording)
         self._watched = watched()
-        self._draws = self._watched.__enter__()
+        self.draws = self._watched.__enter__()
         return self
 
     def __exit__(
@@ -78,7 +80,7 @@ class Entered:
                     d.clear()
                     d.update(members)
         changes.count += 1
-        for generator, count in self._draws.items():
+        for generator, count in self.draws.items():
             generator.draws = count
 
     def lift(self, state: State) -> None:
@@ -135,6 +137,11 @@ class Entered:
                 if self.updates.setdefault(place, update) != update:
                     return False  # no longer tied
         return True
+
+    def changes(self, slot: Slot) -> bool:
+        """Tell whether the step changes an array of the state."""
+        place = self.recording.state[id(slot.owner), slot.key]
+        return self.updates[place] != place
 
     def found(self) -> State:
         """Return the state as it was, with the arrays that the step has made for it."""

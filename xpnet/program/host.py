@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from xpnet.program.lines import refuse
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["HostNumber", "host", "note_state", "note_use", "recorder"]
+__all__ = ["HostNumber", "host", "note_state", "note_use", "recorder", "refuse_recording"]
 
 Numbers = TypeVar("Numbers")
 
@@ -66,6 +66,12 @@ def note_state(user: Any) -> None:
     recording = recorder.get()
     if recording is not None:
         recording.note_state(user)
+
+
+def refuse_recording(what: str, cure: str) -> None:
+    """Refuse, while a step is recorded, what its runs would not do again."""
+    if recorder.get() is not None:
+        refuse(what, cure)
 
 
 class HostNumber:

@@ -68,6 +68,7 @@ class State:
         }
         self._containers: list[tuple[Any, tuple[int, Any], list[Any]]] = []
         self._seen: set[int] = set()
+        self._hosted: list[tuple[dict[str, Any], frozenset[str]]] = []
         self.key = tuple(map(self._key, statefuls))
 
     def is_of(self, statefuls: Iterable[Stateful]) -> bool:
@@ -83,6 +84,13 @@ class State:
         """Whether all modules and optimizers are still there."""
         return all(ref() is not None for ref in self._refs)
 
+    def hosted(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return what Python counts for them, as it is now, and the dicts where it does."""
+        return [
+            (d, {name: dict(x) if type(x) is dict else x for name, x in d.items() if name in names})
+            for d, names in self._hosted
+        ]
+
     def has(self, owner: dict[str, Any], key: str) -> bool:
         """Tell whether an array is kept here."""
         return (id(owner), key) in self._slots
@@ -96,6 +104,8 @@ class State:
             if id(x) in self._seen:
                 return ref(x)
             self._seen.add(id(x))
+            if x.hosted:
+                self._hosted.append((vars(x), x.hosted))
             return ref(x), *self._members(vars(x), skip=x.hosted)
         if isinstance(x, (dict, list)):
             keys = list(x) if isinstance(x, dict) else range(len(x))

@@ -12,6 +12,7 @@ from typing import Any
 from xpnet._typing import Array, Device, DType, HostArray, Namespace
 from xpnet.backend import Backend, host, selection
 from xpnet.program.host import host as host_number
+from xpnet.program.host import refuse_recording
 from xpnet.random.threefry import encrypt, key_schedule, signed32
 
 __all__ = ["Generator", "default_generator", "seed", "undrawn", "upload"]
@@ -49,6 +50,7 @@ class Generator:
     """
 
     def __init__(self, seed: int, stream: int = 0) -> None:
+        _refuse_setting()
         self.seed = _word("seed", seed)
         self.stream = _word("stream", stream)
         self.draws = 0
@@ -73,6 +75,7 @@ class Generator:
         ValueError
             If `state` is not such a dict; nothing is changed then.
         """
+        _refuse_setting()
         if set(state) != {"seed", "stream", "draws"}:
             raise ValueError(
                 f"Generator: expected a state with seed, stream and draws, got {state!r}"
@@ -260,6 +263,11 @@ class Generator:
 
     def _uniform(self, shape: tuple[int, ...], *, double: bool) -> HostArray:
         """Draw multiples of 2**-24 in float32, or of 2**-53 in float64, in [0, 1), on the host."""
+        refuse_recording(
+            "random numbers are drawn on the host",
+            "draw them outside of the step and pass them as arguments, or draw where the arrays "
+            "are, with rng.bits or rng.bernoulli",
+        )
         xp = host().namespace()
         n = math.prod(shape)
         if not double:
@@ -271,6 +279,13 @@ class Generator:
             low = xp.astype((bits[n:] >> 6) & (2**26 - 1), xp.float64)
             unit = (high * 2.0**26 + low) * 2.0**-53
         return xp.reshape(unit, shape)  # type: ignore[no-any-return]
+
+
+def _refuse_setting() -> None:
+    refuse_recording(
+        "random numbers are started anew within the step",
+        "make generators and seed them outside of it",
+    )
 
 
 def _word(name: str, number: int) -> int:
@@ -323,13 +338,11 @@ def watched() -> Iterator[dict[Generator, int]]:
 def replayed(draws: dict[Generator, int]) -> Iterator[None]:
     """Draw again what was drawn while it was `watched`."""
     now = {generator: generator.draws for generator in draws}
-    for generator, count in draws.items():
-        generator.draws = count
+    _put_back(draws)
     try:
         yield
     finally:
-        for generator, count in now.items():
-            generator.draws = count
+        _put_back(now)
 
 
 @contextmanager
@@ -339,8 +352,19 @@ def undrawn() -> Iterator[None]:
         try:
             yield
         finally:
-            for generator, count in draws.items():
-                generator.draws = count
+            _put_back(draws)
+
+
+def _put_back(draws: dict[Generator, int]) -> None:
+    """Go on with other draws, in every run of a program as many of them earlier or later."""
+    steps = {generator: count - generator.draws for generator, count in draws.items()}
+
+    def move() -> list[int]:
+        for generator, step in steps.items():
+            generator.draws += step
+        return []
+
+    host_number(move)
 
 
 _default = Generator(0)
