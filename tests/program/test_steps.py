@@ -9,7 +9,6 @@ import pytest
 
 import xpnet as xn
 from xpnet import losses, metrics, nn, optim, tree
-from xpnet.namespace import is_array
 
 
 class Training(NamedTuple):
@@ -325,40 +324,35 @@ def run(build: Build, lib: Any, steps: int, *, compiled: bool) -> tuple[Any, ...
     return results, state, draws, getattr(step, "recordings", None)
 
 
-def assert_equal(lib: Any, actual: Any, expected: Any) -> None:
-    """Assert that two trees are equal: bit for bit where the engine keeps every operation."""
-    for a, b in tree.pairs(actual, expected):
-        if not is_array(b):
-            assert a == b
-            continue
-        assert type(a) is type(b)
-        assert (a.dtype, a.shape, a.device) == (b.dtype, b.shape, b.device)
-        if lib.name == "jax":
-            # XLA fuses operations, and sums in another order than it does one by one.
-            lib.close(a, lib.to_host(b), rtol=1e-5, atol=1e-10)
-        else:
-            assert lib.to_host(a).tobytes() == lib.to_host(b).tobytes()
+# Of all others there is one. Each number of gradients that were collected has its own, and so has
+# a metric that has no totals yet.
+RECORDINGS = {
+    "Accumulate": 3,
+    "Average of Accumulate": 2,
+    "metrics_inside": 2,
+    "everything": 2,
+}
 
 
-def check(build: Build, lib: Any, steps: int) -> int:
-    plain = run(build, lib, steps, compiled=False)
-    compiled = run(build, lib, steps, compiled=True)
-    assert_equal(lib, compiled[:3], plain[:3])
-    return compiled[3]
+# Plain steps of some libraries take twenty milliseconds: there, 200 of these, and 12 of the others.
+LONG = {"SGD", "Adam", "Accumulate", "a Python branch", "dropout", "batch_norm", "everything"}
+SLOW = {"array_api_strict", "jax"}
 
 
-@pytest.mark.parametrize("build", [pytest.param(f, id=name) for name, f in CASES.items()])
-def test_compiled_steps_equal_plain_ones(lib: Any, build: Build) -> None:
-    check(build, lib, 12)
+@pytest.mark.parametrize("name", CASES)
+def test_two_hundred_compiled_steps_equal_plain_ones(
+    lib: Any, name: str, assert_same: Callable[..., None]
+) -> None:
+    steps = 12 if lib.name in SLOW and name not in LONG else 200
+    plain = run(CASES[name], lib, steps, compiled=False)
+    compiled = run(CASES[name], lib, steps, compiled=True)
+    assert_same(lib, compiled[:3], plain[:3])
+    assert compiled[3] == RECORDINGS.get(name, 1)
 
 
-def test_two_hundred_compiled_steps_equal_plain_ones(lib: Any) -> None:
-    assert check(everything, lib, 200) <= 2  # the second when there are totals
-
-
-def test_the_comparison_can_fail(lib: Any) -> None:
+def test_the_comparison_can_fail(lib: Any, assert_same: Callable[..., None]) -> None:
     x = lib.asarray([1.0, 2.0])
     with pytest.raises(AssertionError):
-        assert_equal(lib, [x], [x + 1e-3])
+        assert_same(lib, [x], [x + 1e-3])
     with pytest.raises(AssertionError):
-        assert_equal(lib, {"steps": 1}, {"steps": 2})
+        assert_same(lib, {"steps": 1}, {"steps": 2})
