@@ -135,6 +135,29 @@ def test_loading_a_state() -> None:
     assert pair.run() == 1
 
 
+def test_inputs_of_another_layout_are_right_to_rounding() -> None:
+    """Sums are formed in another order then, and no other recording is needed."""
+
+    def compute(x: Any) -> Any:
+        xp = xn.array_namespace(x)
+        y = xp.sin(x) * 1.5 + x
+        return xp.sum(y), xp.sum(y, axis=0), xp.reshape(y, (-1,)), y @ (x.T + 1), y
+
+    x = np.random.default_rng(0).normal(size=(30, 40))
+    layouts = [
+        x, np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], x[::-1].copy()[::-1],
+        np.broadcast_to(x[:1], x.shape),
+    ]  # fmt: skip
+    for first in layouts:
+        run = xn.compile(compute)
+        run(first)
+        for other in layouts:
+            for found, expected in zip(run(other), compute(other), strict=True):
+                scale = float(np.max(np.abs(expected)))
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * scale)
+        assert run.recordings == 1
+
+
 def test_models_of_one_structure_have_programs_of_their_own() -> None:
     first, second = Pair(), Pair()
     second.step = first.step
