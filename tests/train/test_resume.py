@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,6 +149,17 @@ def test_a_finished_training_stays_finished(tmp_path: Path) -> None:
     model, history = train(tmp_path, saving)
     found, again = train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
     assert_equal((found, again), (model, history), rtol=0.0)
+
+
+def test_what_was_to_be_removed_after_the_end_is(tmp_path: Path) -> None:
+    """As one that was killed between its last checkpoint and the removal of an old one."""
+    saving = callbacks.Checkpoint(tmp_path / "run", keep=1)
+    train(tmp_path, saving, epochs=1)
+    last = saving.latest()
+    shutil.copytree(last, last.with_name("step-00000001"))
+    train(tmp_path, callbacks.Checkpoint(tmp_path / "run", keep=1), resume=last, epochs=1)
+    assert not last.with_name("step-00000001").exists()
+    assert last.exists()
 
 
 def test_one_that_stopped_early_stays_stopped(tmp_path: Path) -> None:

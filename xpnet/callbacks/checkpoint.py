@@ -114,6 +114,7 @@ class Checkpoint(Monitor):
         for path in numbered:
             if path in later or not path.exists():
                 checkpoint.remove(path)
+        self._remove_old()  # those that a training has left which was killed just then
 
     def on_batch_end(self, trainer: Trainer, loss: Array) -> None:
         """Save, if it is time."""
@@ -138,9 +139,13 @@ class Checkpoint(Monitor):
     def _save(self, trainer: Trainer) -> None:
         self._saved = trainer.steps
         self._write(trainer, self.folder / f"step-{trainer.steps:08}")
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Remove all checkpoints but the last ones, and what is left of others before them."""
         numbered = self._numbered()
-        whole = [path for path in numbered if path.exists()]
-        for path in numbered[: numbered.index(whole[-self.keep :][0])]:
+        kept = [path for path in numbered if path.exists()][-self.keep :]
+        for path in numbered[: numbered.index(kept[0])] if kept else []:
             checkpoint.remove(path)
 
     def _write(self, trainer: Trainer, path: Path) -> None:
