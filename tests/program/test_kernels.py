@@ -26,15 +26,7 @@ loops = pytest.importorskip("xpnet_backends.numpy.loops")
 Function = Callable[..., Any]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep kernels in one folder per process, and compile them even where others do not."""
-    folder = tmp_path_factory.getbasetemp() / "kernels"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    numba = pytest.importorskip("numba")
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
-    return folder
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 def record(function: Function, *arrays: Any, state: int = 0) -> Program:
@@ -310,7 +302,7 @@ def test_the_source_of_a_kernel() -> None:
     )
 
 
-def test_machine_code_is_kept(cache: Path) -> None:
+def test_machine_code_is_kept() -> None:
     source = "def kernel(rows, columns, a0):\n    a0[0] = 2.0 * columns\n"
     a = np.zeros(1)
     loops.compiled.__wrapped__(source)(1, 21, a)
@@ -354,8 +346,6 @@ def test_without_numba_or_when_it_is_switched_off(
     (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
     monkeypatch.syspath_prepend(tmp_path)
     assert "cannot be imported (ImportError: Numba needs NumPy 2.3 or less)" in explanation()
-    monkeypatch.undo()
-    fast._import_error.cache_clear()
 
 
 def test_a_nan_reaches_the_maximum() -> None:

@@ -350,6 +350,16 @@ def test_two_hundred_compiled_steps_equal_plain_ones(
     assert compiled[3] == RECORDINGS.get(name, 1)
 
 
+@pytest.mark.parametrize("lib", ["numpy"], indirect=True)
+@pytest.mark.parametrize("name", sorted(LONG))
+def test_two_hundred_steps_of_kernels_equal_plain_ones(
+    lib: Any, name: str, assert_same: Callable[..., None], kernels: None
+) -> None:
+    plain = run(CASES[name], lib, 200, compiled=False)
+    compiled = run(CASES[name], lib, 200, compiled=True)
+    assert_same(lib, compiled[:3], plain[:3])
+
+
 def test_the_comparison_can_fail(lib: Any, assert_same: Callable[..., None]) -> None:
     x = lib.asarray([1.0, 2.0])
     with pytest.raises(AssertionError):
