@@ -13,6 +13,8 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # and this one when SciPy is
 # Results of NumPy are compared bit for bit, so compiled loops, which sum in another order, have
 # tests of their own.
 os.environ["NUMBA_DISABLE_JIT"] = "1"
+# A program takes PyTorch seconds to compile, so it runs as printed but for those that test it.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 for _name in ("XPNET_BACKEND", "XPNET_DEVICE"):
     os.environ.pop(_name, None)  # the tests choose for themselves
 

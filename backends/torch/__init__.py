@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet.backend import Backend
 
-from . import pip_install
+from .. import pip_install  # noqa: TID252 - see there
 
 __all__ = ["TorchBackend"]
 
@@ -49,6 +49,12 @@ class TorchBackend(Backend):
     def copy(self, array: Any) -> Any:
         """See `Backend.copy`; leaves PyTorch's own autograd behind."""
         return array.detach().clone()
+
+    def engine(self, program: Any) -> Any:
+        """See `Backend.engine`: the whole program is compiled where there is a compiler."""
+        from .engine import print_compiled
+
+        return print_compiled(program)
 
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""
