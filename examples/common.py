@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import xpnet as xn
+from xpnet import nn
 
 
 def parser(description, output, *, output_help="picture to write"):
@@ -24,12 +25,18 @@ def add_images(found, dataset):
     found.add_argument("--data", help="folder of the data set; else XPNET_DATA, else a download")
 
 
-def images(dataset, folder):
-    """Return (x, y) for training and for the test: rows of pixels in [0, 1], and labels."""
+def pixels(dataset, folder):
+    """Return (x, y) for training and for the test: rows of bytes, 0 to 255, and labels."""
     return [
-        (xn.asarray(part.reshape(len(part), -1).astype("float32") / 255), xn.asarray(labels))
+        (xn.asarray(part.reshape(len(part), -1)), xn.asarray(labels))
         for part, labels in xn.data.load(dataset, folder)
     ]
+
+
+def images(dataset, folder):
+    """Return (x, y) for training and for the test: rows of pixels in [0, 1], and labels."""
+    rescale = nn.Rescale()
+    return [(rescale(x), y) for x, y in pixels(dataset, folder)]
 
 
 def check(holds, claim):

@@ -28,11 +28,11 @@ def main():
     saving = callbacks.Checkpoint(args.output, overwrite=not args.resume)
     if args.resume and saving.latest() is None:
         raise xn.DataError(f"{args.output}: nothing to resume; leave out --resume")
-    shapes = [parameter.shape for parameter in model.parameters().values()]
+    parameters = list(model.parameters().values())
     print(
         f"{backend.title} {backend.version()}, device {device}, "
-        f"{str(train[0].dtype).split('.')[-1]}, seed {args.seed}, "
-        f"{sum(map(math.prod, shapes)):,} parameters, {images:,} images"
+        f"{str(parameters[0].dtype).split('.')[-1]}, seed {args.seed}, "
+        f"{sum(math.prod(each.shape) for each in parameters):,} parameters, {images:,} images"
     )
     history = trainer.fit(
         train,
@@ -49,7 +49,7 @@ def main():
 
 
 def make_model(widths):
-    layers = []
+    layers = [nn.Rescale()]  # the images stay bytes until a batch of them is computed
     for n_in, n_out in itertools.pairwise(widths):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
@@ -58,10 +58,10 @@ def make_model(widths):
 def load(dataset, folder):
     """Return (x, y) for training and for the test; the digits if there is no network."""
     try:
-        return common.images(dataset, folder)
+        return common.pixels(dataset, folder)
     except xn.DataUnavailableError as error:
         print(f"{error}\nTraining on scikit-learn's handwritten digits instead.", file=sys.stderr)
-        return common.images("digits", None)
+        return common.pixels("digits", None)
 
 
 def parse_arguments():

@@ -23,6 +23,7 @@ from xpnet.nn.linear import Linear
 from xpnet.nn.module import Buffer, Module, Parameter
 from xpnet.nn.normalization import BatchNorm1d, LayerNorm
 from xpnet.nn.observe import observe
+from xpnet.nn.rescale import Rescale
 from xpnet.nn.shape import Flatten
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Module",
     "Parameter",
     "ReLU",
+    "Rescale",
     "Sequential",
     "SiLU",
     "Sigmoid",
