@@ -79,14 +79,14 @@ def _xpnet(problem: Problem, transform: Callable[[Any], Any]) -> Contestant:
     import xpnet as xn
     from xpnet import losses, nn, optim
 
-    layers: list[Any] = []
+    layers: list[Any] = [nn.Rescale()] if problem.from_bytes else []
     with xn.use_backend("numpy"):
         for n_in, n_out in itertools.pairwise(problem.widths):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
         model = nn.Sequential(*layers[:-1])
         model.load_state_dict(
             {
-                f"{2 * layer}.{name}": array
+                f"{2 * layer + problem.from_bytes}.{name}": array
                 for layer, pair in enumerate(problem.weights)
                 for name, array in zip(("weight", "bias"), pair, strict=True)
             }

@@ -28,6 +28,7 @@ class Problem:
     weights: Sequence[tuple[np.ndarray, np.ndarray]]
     batches: Sequence[tuple[np.ndarray, np.ndarray]] = ()
     schedule: Callable[[int], float] | None = None  # of the rate, by the number of the step
+    from_bytes: bool = False  # whether images come as bytes, to be divided by 255
 
     @classmethod
     def make(

@@ -42,8 +42,11 @@ def _torch(problem: Problem, *, fused: bool | None = None, compiled: bool = Fals
     optimizer = kind(model.parameters(), lr=problem.rate, fused=fused)
     schedule, steps = problem.schedule, itertools.count()
 
+    def forward(x: Any) -> Any:
+        return model(x.float().div_(255) if problem.from_bytes else x)
+
     def loss_of(x: Any, y: Any) -> Any:
-        return torch.nn.functional.cross_entropy(model(x), y)
+        return torch.nn.functional.cross_entropy(forward(x), y)
 
     if compiled:
         _check_compiler()
@@ -61,7 +64,7 @@ def _torch(problem: Problem, *, fused: bool | None = None, compiled: bool = Fals
 
     @torch.no_grad()
     def predict(x: Any) -> np.ndarray:
-        return model(x).numpy()
+        return forward(x).numpy()
 
     return Contestant(step, torch.from_numpy, predict)
 

@@ -3,8 +3,9 @@
 ``python benchmarks/time_to_accuracy.py`` trains a 784-256-128-10 network with Adam in batches of
 128. All have the same initial weights, order of images and learning rates, and read the loss after
 every step. They take turns of a fraction of an epoch; after each the test images are classified,
-which does not count. What counts is training: gathering batches, steps, and what the first of them
-takes to record or compile. A run that never gets there counts as endless.
+which does not count. What counts is training: gathering batches of bytes, dividing them by 255,
+steps, and what the first of them takes to record or compile. A run that never gets there counts as
+endless.
 
 Rounding alone makes the runs of two libraries part, so that one may get there some turns earlier;
 steps are given beside seconds, and the time of a step.
@@ -55,8 +56,7 @@ def main() -> None:
     args = parser.parse_args()
 
     train, test = (
-        (images.reshape(len(images), -1).astype(np.float32) / 255, labels)
-        for images, labels in data.load(args.dataset)
+        (images.reshape(len(images), -1), labels) for images, labels in data.load(args.dataset)
     )
     chosen = {name: contestants.CONTESTANTS[name] for name in args.contestants}
     names, missing = contestants.available(chosen, problem(0, train, args))
@@ -92,7 +92,7 @@ def problem(seed: int, train: Any, args: argparse.Namespace) -> network.Problem:
     schedule = None
     if args.schedule == "cosine":
         schedule = schedules.Cosine(network.RATES["Adam"], args.epochs * (len(x) // BATCH))
-    return network.Problem(BATCH, HIDDEN, "Adam", weights, schedule=schedule)
+    return network.Problem(BATCH, HIDDEN, "Adam", weights, schedule=schedule, from_bytes=True)
 
 
 def compete(
