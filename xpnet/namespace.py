@@ -9,7 +9,7 @@ from xpnet.backend import owner
 if TYPE_CHECKING:
     from xpnet._typing import Array, DType, Namespace
 
-__all__ = ["array_namespace", "dtype_kind", "is_array"]
+__all__ = ["array_namespace", "dtype_kind", "has_dtype", "is_array"]
 
 _SCALAR = None  # passed over: it has no namespace and needs none
 _NO_ARRAY = object()
@@ -71,18 +71,21 @@ def is_array(x: object) -> bool:
 
 
 REAL, COMPLEX = "real floating", "complex floating"
-_kinds: dict[tuple[type, DType], str] = {}
+_has: dict[tuple[type, DType, str], bool] = {}
+
+
+def has_dtype(x: Array, kind: str) -> bool:
+    """Tell whether the dtype of an array is of a kind that `isdtype` knows, but faster."""
+    key = type(x), x.dtype, kind  # dtypes of two libraries may warn when they are compared
+    try:
+        return _has[key]
+    except KeyError:
+        return _has.setdefault(key, bool(array_namespace(x).isdtype(x.dtype, kind)))
 
 
 def dtype_kind(x: Array) -> str:
     """Return ``"real floating"``, ``"complex floating"`` or ``""`` for the dtype of an array."""
-    key = type(x), x.dtype  # dtypes of two libraries may warn when they are compared
-    try:
-        return _kinds[key]
-    except KeyError:
-        xp = array_namespace(x)
-        kinds = (kind for kind in (REAL, COMPLEX) if xp.isdtype(x.dtype, kind))
-        return _kinds.setdefault(key, next(kinds, ""))
+    return REAL if has_dtype(x, REAL) else COMPLEX if has_dtype(x, COMPLEX) else ""
 
 
 def _lookup(x: object) -> Namespace:

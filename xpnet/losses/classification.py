@@ -11,9 +11,10 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff import custom_gradient
-from xpnet.losses.labels import Labels
+from xpnet.losses.labels import Labels, is_class
 from xpnet.losses.reduction import Reduction, check_predictions, times
 from xpnet.namespace import array_namespace
+from xpnet.special.indices import one_hot
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -112,9 +113,12 @@ def cross_entropy(
         raise ValueError(f"{name}: label_smoothing must be in [0, 1], got {label_smoothing}")
     logits, targets = _classes_last(xp, name, logits, targets, axis)
     labels = Labels(xp, name, logits, targets, class_weight, ignore_index)
-    distribution = labels.distribution(float(label_smoothing))
-    losses = _softmax_loss if from_logits else _log_loss
-    return labels.reduce(losses(labels.counted(logits), distribution), sample_weight, reduction)
+    if from_logits and labels.are_plain(label_smoothing):
+        losses = _index_loss(logits, labels.targets)
+    else:
+        loss = _softmax_loss if from_logits else _log_loss
+        losses = loss(labels.counted(logits), labels.distribution(float(label_smoothing)))
+    return labels.reduce(losses, sample_weight, reduction)
 
 
 def nll_loss(
@@ -182,9 +186,7 @@ def _classes_last(
 def _softmax_loss(logits: Array, q: Array) -> tuple[Array, Callable[[Array], tuple[Any, Any]]]:
     """-sum(q log softmax(logits)) over the last axis; see Notes of `cross_entropy`."""
     xp = array_namespace(logits, q)
-    z = logits - xp.max(logits, axis=-1, keepdims=True)
-    e = xp.exp(z)
-    total = xp.sum(e, axis=-1, keepdims=True)
+    z, e, total = _shifted(xp, logits)
     s = xp.sum(q, axis=-1, keepdims=True)
     value = s * xp.log(total) - xp.sum(times(q, z), axis=-1, keepdims=True)
 
@@ -193,6 +195,28 @@ def _softmax_loss(logits: Array, q: Array) -> tuple[Array, Callable[[Array], tup
         return grad * (e * (s / total) - q), lambda: grad * (xp.log(total) - z)
 
     return value[..., 0], vjp
+
+
+@custom_gradient
+def _index_loss(logits: Array, y: Array) -> tuple[Array, Callable[[Array], tuple[Any, None]]]:
+    """-log softmax(logits)_y over the last axis, without what multiplies by 0 and 1."""
+    xp = array_namespace(logits, y)
+    z, e, total = _shifted(xp, logits)
+    hot = one_hot(y, logits.shape[-1])
+    total = xp.where(is_class(y, logits.shape[-1])[..., None], total, xp.nan)
+    value = xp.log(total) - xp.sum(xp.where(hot, z, 0.0), axis=-1, keepdims=True)
+
+    def vjp(grad: Array) -> tuple[Any, None]:
+        return grad[..., None] * (e * (1 / total) - xp.astype(hot, e.dtype)), None
+
+    return value[..., 0], vjp
+
+
+def _shifted(xp: Namespace, logits: Array) -> tuple[Array, Array, Array]:
+    """Return the logits minus their maximum, their exponentials, and the sums of those."""
+    z = logits - xp.max(logits, axis=-1, keepdims=True)
+    e = xp.exp(z)
+    return z, e, xp.sum(e, axis=-1, keepdims=True)
 
 
 @custom_gradient

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from xpnet._typing import Array, HostArray, Namespace
 from xpnet.losses.reduction import Reduction, reduce, weigh
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, has_dtype
 from xpnet.special.indices import one_hot, widen
 from xpnet.transfer import to_host
 
@@ -70,10 +72,10 @@ class Labels:
     ) -> None:
         self.xp, self.loss, self.dtype = xp, loss, scores.dtype
         self.classes = scores.shape[-1]
-        self.indexed = xp.isdtype(targets.dtype, "integral")
+        self.indexed = has_dtype(targets, "integral")
         self.ignore_index = ignore_index
         shape = tuple(scores.shape)
-        if not self.indexed and not xp.isdtype(targets.dtype, "real floating"):
+        if not self.indexed and not has_dtype(targets, "real floating"):
             raise TypeError(
                 f"{loss}: expected integer class indices or floating-point probabilities as "
                 f"targets, got dtype {targets.dtype}"
@@ -102,19 +104,27 @@ class Labels:
             if class_weight is None
             else xp.astype(xp.asarray(class_weight), self.dtype, copy=False)
         )
+        self.targets = widen(targets) if self.indexed else targets
+
+    @cached_property
+    def hard(self) -> Array:
+        """The targets as probabilities: of an index, zeros with a one."""
+        xp = self.xp
         if not self.indexed:
-            self.targets, self.hard = targets, xp.astype(targets, self.dtype, copy=False)
-            return
-        self.targets = widen(targets)
-        valid = (self.targets >= 0) & (self.targets < self.classes)
+            return xp.astype(self.targets, self.dtype, copy=False)
+        valid = is_class(self.targets, self.classes)
         hard = one_hot(self.targets, self.classes)
-        if ignore_index is not None:
-            kept = self.targets != ignore_index
+        if self.ignore_index is not None:
+            kept = self.targets != self.ignore_index
             valid = valid | ~kept
             hard = hard & xp.expand_dims(kept, axis=-1)
         hard = xp.astype(hard, self.dtype)
-        # A wrong index makes its own loss and gradient nan, on every library and without a sync.
-        self.hard = xp.where(xp.expand_dims(valid, axis=-1), hard, xp.full_like(hard, xp.nan))
+        return xp.where(xp.expand_dims(valid, axis=-1), hard, xp.full_like(hard, xp.nan))
+
+    def are_plain(self, smoothing: float) -> bool:
+        """Tell whether these are indices, each of which counts as any other."""
+        changed = smoothing or self.class_weight is not None or self.ignore_index is not None
+        return self.indexed and not changed
 
     def distribution(self, smoothing: float) -> Array:
         """Return what the log-probabilities are multiplied by: targets, smoothed and weighted."""
@@ -150,3 +160,11 @@ class Labels:
         if kept is not None:
             weight = kept if weight is None else kept * weight
         return reduce(self.loss, values, weight, reduction)
+
+
+def is_class(indices: Array, classes: int) -> Array:
+    """Tell for each index whether there is such a class.
+
+    A wrong index makes its own loss and gradient nan, on every library and without a sync.
+    """
+    return (indices >= 0) & (indices < classes)

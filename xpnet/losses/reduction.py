@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from xpnet._typing import Array, DType, Namespace
 from xpnet.autodiff import custom_gradient
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, has_dtype
 
 __all__ = [
     "Reduction",
@@ -33,8 +33,8 @@ def check_predictions(loss: str, predictions: Array, targets: Array, *, name: st
         If the predictions are not floating-point, saying so if the arguments look swapped.
     """
     xp = array_namespace(predictions, targets)
-    if not xp.isdtype(predictions.dtype, "real floating"):
-        swapped = xp.isdtype(targets.dtype, "real floating")
+    if not has_dtype(predictions, "real floating"):
+        swapped = has_dtype(targets, "real floating")
         cure = (
             f"the arguments look swapped: write {loss}({name}, targets)"
             if swapped

@@ -36,14 +36,14 @@ def one_hot(indices: Array, n: int, /, *, dtype: DType | None = None) -> Array:
     xp = array_namespace(indices)
     indices = widen(indices)
     classes = xp.arange(n, dtype=indices.dtype, device=indices.device)
-    hot = xp.expand_dims(indices, axis=-1) == classes
+    hot = indices[..., None] == classes
     return hot if dtype is None else xp.astype(hot, dtype)
 
 
 def widen(indices: Array) -> Array:
     """Return integers in a signed dtype of at least 32 bits, which compares with any class."""
     xp = array_namespace(indices)
-    if xp.isdtype(indices.dtype, (xp.int32, xp.int64)):
+    if indices.dtype in (xp.int32, xp.int64):
         return indices
     small = xp.iinfo(indices.dtype).bits < 32
     return xp.astype(indices, xp.int32 if small else xp.int64)
