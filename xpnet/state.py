@@ -80,14 +80,19 @@ class Stateful:
         Names of attributes that Python reads before every step, also of a compiled one.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "known_state")  # the last, for `state_of`, is not copied
     hosted: frozenset[str] = frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note that it is there."""
         self = super().__new__(cls)
+        object.__setattr__(self, "known_state", None)
         living.add(self)
         changes.count += 1
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.hosted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import operator
@@ -747,3 +748,38 @@ def test_tape_holds_only_what_the_rules_need(lib: Any, operation: Any, kept: boo
 
     gradient = xn.grad(f)(lib.asarray([1.0, 2.0]))
     assert gradient.shape == (2,)
+
+
+class Parts(xn.nn.Module):
+    """Modules in a dict."""
+
+    def __init__(self, **parts: Any) -> None:
+        self.parts = parts
+
+
+def test_what_changes_in_a_module_between_two_calls_is_seen(lib: Any) -> None:
+    def names(model: Parts) -> list[str]:
+        gradient = xn.grad(lambda m: sum(total(part.factor) for part in m.parts.values()))(model)
+        return [name.removeprefix("parts.").removesuffix(".factor") for name in gradient]
+
+    def scale() -> Scale:
+        return Scale(lib.asarray([2.0]))
+
+    model = Parts(a=scale())
+    assert names(model) == names(model) == ["a"]
+    model.parts["b"] = scale()
+    assert names(model) == ["a", "b"]
+    model.parts = {"c": model.parts["a"], "b": model.parts["b"]}
+    assert names(model) == ["c", "b"]
+    model.parts["b"].freeze()
+    assert names(model) == ["c"]
+    model.parts["b"] = scale()
+    assert names(model) == ["c", "b"]
+    model.parts["d"] = model.parts.pop("b")
+    assert names(model) == ["c", "d"]
+    copied = copy.deepcopy(model)
+    del model.parts["d"]
+    assert names(model) == ["c"]
+    assert names(copied) == ["c", "d"]
+    copied.parts["c"].factor = lib.asarray([3.0])
+    lib.close(model.parts["c"].factor, [2.0])

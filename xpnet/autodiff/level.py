@@ -11,6 +11,7 @@ from xpnet._typing import Array, Namespace, Tree
 from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.tape import CONSTANT, Opened, TracedArray, differentiable, lift, raw
 from xpnet.namespace import array_namespace, dtype_kind, is_array
+from xpnet.program.signature import state_of
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot, Stateful
 
 __all__ = ["Level", "Variables"]
@@ -38,7 +39,7 @@ class Level:
             if is_array(leaf):
                 arrays.append(leaf)
             elif isinstance(leaf, Stateful):
-                slots = self._slots[id(leaf)] = list(leaf.slots())
+                slots = self._slots[id(leaf)] = state_of(leaf).slots
                 arrays += [slot.array for slot in slots]
         if not arrays:
             raise TypeError(f"{name}: expected an array to differentiate, got none; see xn.asarray")

@@ -14,7 +14,7 @@ from xpnet.backend import owner, use_backend
 from xpnet.errors import TracedArrayError
 from xpnet.nn.module import Module
 from xpnet.random import Generator, default_generator
-from xpnet.state import Role
+from xpnet.state import Role, changes
 
 __all__ = ["Lazy", "check_dtype", "remember", "still_waiting", "widths_from"]
 
@@ -114,10 +114,12 @@ class Lazy(Module):
             self.make(width, copy.copy(rng), dtype, device)
         except BaseException:
             attributes.update(before)
+            changes.count += 1
             raise
         # What was frozen, assigned or taken away meanwhile stays so.
         attributes.update(assigned, **{key: None for key in self._roles if key not in roles})
         attributes.update({"_roles": roles, self.width: width})
+        changes.count += 1
 
 
 @contextmanager
@@ -154,6 +156,7 @@ def remember(modules: Iterable[Module]) -> Callable[[], None]:
     def restore() -> None:
         for attributes, was in before:
             attributes.update(was)
+        changes.count += 1
 
     return restore
 

@@ -12,7 +12,7 @@ from xpnet.errors import CompileError
 from xpnet.namespace import is_array
 from xpnet.state import Slot, Stateful, changes
 
-__all__ = ["State", "dictionaries", "settings", "signature", "value_key"]
+__all__ = ["State", "dictionaries", "settings", "signature", "state_of", "value_key"]
 
 
 def signature(tree: Tree, name: str) -> Hashable:
@@ -50,23 +50,25 @@ class State:
     ----------
     key : hashable
         Equal for states of which a step computes the same: structure, settings, shapes, modes.
+    slots : list of Slot
+        Where the arrays are kept.
     groups : list of list of Slot
-        Where each array is kept; several slots if they are tied.
+        Those of each array; several if they are tied.
     """
 
     def __init__(self, statefuls: Iterable[Stateful]) -> None:
         statefuls = list(statefuls)
         self._count = changes.count
         self._refs = tuple(map(ref, statefuls))
+        self.slots = [slot for each in statefuls for slot in each.slots()]
         groups: dict[int, list[Slot]] = {}
-        for each in statefuls:
-            for slot in each.slots():
-                groups.setdefault(id(slot.array), []).append(slot)
+        for slot in self.slots:
+            groups.setdefault(id(slot.array), []).append(slot)
         self.groups = list(groups.values())
         self._slots = {
             (id(slot.owner), slot.key): n for n, group in enumerate(self.groups) for slot in group
         }
-        self._containers: list[tuple[Any, tuple[int, Any], list[Any]]] = []
+        self._containers: list[tuple[Any, Any, list[Any], list[Any]]] = []
         self._seen: set[int] = set()
         self._hosted: list[tuple[dict[str, Any], frozenset[str]]] = []
         self.key = tuple(map(self._key, statefuls))
@@ -110,7 +112,7 @@ class State:
         if isinstance(x, (dict, list)):
             keys = list(x) if isinstance(x, dict) else range(len(x))
             kept = [key for key in keys if not is_array(x[key])]
-            self._containers.append((x, (len(x), kept), [x[key] for key in kept]))
+            self._containers.append((x, keys, kept, [x[key] for key in kept]))
             if isinstance(x, dict):
                 return (dict, *self._members(x))
         if isinstance(x, (list, tuple)):
@@ -132,13 +134,19 @@ class State:
                 yield name, self._key(value)
 
 
-def _same(x: Any, shape: tuple[int, Any], members: list[Any]) -> bool:
-    """Tell whether a list or dict has the length and the members that it had, arrays aside."""
-    length, keys = shape
-    try:
-        return len(x) == length and all(map(is_, map(x.__getitem__, keys), members))
-    except (LookupError, TypeError):
-        return False
+def state_of(x: Stateful) -> State:
+    """Return the state of one module or optimizer, which is found anew only after a change."""
+    state: State | None = x.known_state
+    if state is None or not state.is_of((x,)):
+        state = State((x,))
+        object.__setattr__(x, "known_state", state)
+    return state
+
+
+def _same(x: Any, keys: Any, kept: list[Any], members: list[Any]) -> bool:
+    """Tell whether a list or dict has the keys and the members that it had, arrays aside."""
+    now = list(x) if isinstance(x, dict) else range(len(x))
+    return now == keys and all(map(is_, map(x.__getitem__, kept), members))
 
 
 class _Same:
