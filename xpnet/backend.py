@@ -100,6 +100,15 @@ class Backend(ABC):
         """
         return None
 
+    def replay_after(self, *, integers: bool) -> int | None:
+        """Return how often the same is computed call by call before `engine` takes over.
+
+        Asked for what runs as one program also without `xpnet.compile`: updates of optimizers,
+        and random bits, which are `integers`. None, the default, means that it never takes over,
+        as is right where it would compute other numbers, or takes long to start.
+        """
+        return None
+
     def synchronize(self) -> None:  # noqa: B027 - right as it is on a CPU
         """Wait until the device has done all it was asked; nothing to do on a CPU."""
 

@@ -80,8 +80,13 @@ class Stateful:
         Names of attributes that Python reads before every step, also of a compiled one.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "known_state")  # the last, for `state_of`, is not copied
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "known_state",
+    )  # the last, for `state_of`, is not copied
     hosted: frozenset[str] = frozenset()
+    known_state: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note that it is there."""

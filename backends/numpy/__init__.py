@@ -57,6 +57,10 @@ class NumPyBackend(Backend):
         printed.notes.append(f"no kernels: {reason}")
         return printed
 
+    def replay_after(self, *, integers: bool) -> int | None:
+        """See `Backend.replay_after`."""
+        return 2
+
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""
         import numpy as np

@@ -8,6 +8,7 @@ from typing import Any
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.replay import recordable
 from xpnet.optim.settings import Overrides, Rate
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop"]
@@ -99,6 +100,7 @@ class Adagrad(Optimizer):
         """See `Optimizer.numbers`."""
         return {"rate": rate / (1 + (step - 1) * settings["lr_decay"]), "eps": settings["eps"]}
 
+    @recordable
     def step_parameter(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:
@@ -211,6 +213,7 @@ class RMSprop(Optimizer):
             "momentum": settings["momentum"],
         }
 
+    @recordable
     def step_parameter(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:
@@ -316,6 +319,7 @@ class Adadelta(Optimizer):
         rho = settings["rho"]
         return {"rate": rate, "rho": rho, "new": 1 - rho, "eps": settings["eps"]}
 
+    @recordable
     def step_parameter(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:

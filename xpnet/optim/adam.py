@@ -10,6 +10,7 @@ from typing import Any
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.replay import recordable
 from xpnet.optim.settings import Overrides, Rate
 
 __all__ = ["Adam", "AdamW", "NAdam"]
@@ -102,6 +103,7 @@ class Adam(Optimizer):
             "rate": rate / (1 - beta1**step),
         }
 
+    @recordable
     def step_parameter(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:
@@ -257,6 +259,7 @@ class NAdam(Adam):
             "rate_mean": rate * following / (1 - product * following),
         }
 
+    @recordable
     def step_parameter(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.replay import recordable
 from xpnet.optim.settings import Overrides, Rate
 
 __all__ = ["Lion"]
@@ -96,6 +97,7 @@ class Lion(Optimizer):
             "new2": 1 - beta2,
         }
 
+    @recordable
     def step_parameter(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
+import operator
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -14,6 +16,7 @@ from typing import Any, Self
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.nn.module import Module
+from xpnet.optim.replay import Replay
 from xpnet.optim.settings import (
     Overrides,
     Rate,
@@ -24,6 +27,7 @@ from xpnet.optim.settings import (
     unmatched,
 )
 from xpnet.program.host import host, note_state, note_use, refuse_recording
+from xpnet.program.signature import state_of
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like
@@ -80,7 +84,8 @@ class Optimizer(Stateful):
     at zero, unless `initial` says otherwise) and compute one update in `step_parameter`, from
     arrays and Python floats. The floats come from `numbers`, by default the rate alone; what
     depends on the step, as a bias correction, belongs there. Penalties, overrides, schedules,
-    tied and frozen parameters and checkpoints are the base class's business.
+    tied and frozen parameters and checkpoints are the base class's business. With the decorator
+    `recordable` on `step_parameter`, updates run as one program where that is faster.
 
     Examples
     --------
@@ -111,7 +116,7 @@ class Optimizer(Stateful):
     weight_decay: float
     l1_penalty: float
     decoupled = False  # whether weight decay bypasses the gradient
-    hosted = frozenset({"learning_rate", "_rate_factor", "_steps", "_updates", "_model"})
+    hosted = frozenset({"learning_rate", "_rate_factor", "_steps", "_updates", "_model", "_replay"})
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuse unknown keywords with a suggestion."""
@@ -146,6 +151,7 @@ class Optimizer(Stateful):
         self._steps = 0
         self._updates: dict[str, int] = {}  # of each parameter: one may be unfrozen later
         self._model: weakref.ref[Module] | None = None  # whose moments these are
+        self._replay = Replay()
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -279,6 +285,8 @@ class Optimizer(Stateful):
             returns what is no rate; nothing is changed then.
         """
         note_use(self)
+        if self._replay.run(self, model, grads):
+            return
         slots = trainable(model)
         self._check(model, slots, grads)
         self._prepare(model, slots)
@@ -288,6 +296,7 @@ class Optimizer(Stateful):
             updated = self._step(tied[0].array, grads[name], self.state[name], numbers[name])
             for slot in tied:
                 slot.put(updated)
+        self._replay.note(self, model, grads, numbers)
 
     def check(self, model: Module, grads: Mapping[str, Array]) -> None:
         """Raise what `update` would raise, and change nothing.
@@ -317,26 +326,36 @@ class Optimizer(Stateful):
         dict from str to dict
             For each parameter its `numbers` and those of its penalties, by name.
         """
-        found = {}
         rates: dict[int, float] = {}  # a schedule is called once an update
-        for name, settings in self._settings(names):
-            schedule = settings["learning_rate"]
-            if id(schedule) not in rates:
-                rates[id(schedule)] = self._rate(schedule)
-            rate = rates[id(schedule)]
-            decay, l1_penalty = settings["weight_decay"], settings["l1_penalty"]
-            own = dict(self.numbers(settings, rate, self._updates.get(name, 0) + 1))
-            if l1_penalty:
-                own["l1_penalty"] = l1_penalty
-            if decay and self.decoupled:
-                own["shrink"] = 1 - rate * decay
-            elif decay:
-                own["weight_decay"] = decay
-            found[name] = own
+        made: dict[tuple[int, int], dict[str, float]] = {}  # equal for most parameters
+        found = {}
+        for name, settings in list(self._settings(names)):
+            step = self._updates.get(name, 0) + 1
+            if (id(settings), step) not in made:
+                made[id(settings), step] = self._numbers(settings, step, rates)
+            found[name] = made[id(settings), step]
         return found
 
+    def _numbers(
+        self, settings: Mapping[str, Any], step: int, rates: dict[int, float]
+    ) -> dict[str, float]:
+        """Return the numbers of one update and of the penalties; `rates` are those known by now."""
+        schedule = settings["learning_rate"]
+        if id(schedule) not in rates:
+            rates[id(schedule)] = self._rate(schedule)
+        rate = rates[id(schedule)]
+        decay, l1_penalty = settings["weight_decay"], settings["l1_penalty"]
+        own = dict(self.numbers(settings, rate, step))
+        if l1_penalty:
+            own["l1_penalty"] = l1_penalty
+        if decay and self.decoupled:
+            own["shrink"] = 1 - rate * decay
+        elif decay:
+            own["weight_decay"] = decay
+        return own
+
     def _count(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
-        """Return the numbers of an update of these parameters, which is counted."""
+        """Return `host_numbers`, and count the update as made."""
         numbers = self.host_numbers(names)
         for name in names:
             self._updates[name] += 1
@@ -360,10 +379,14 @@ class Optimizer(Stateful):
 
     def slots(self, prefix: str = "") -> Iterator[Slot]:
         """See `xpnet.state.Stateful.slots`."""
-        start = f"{prefix}." if prefix else ""
-        for name, moments in self.state.items():
-            for moment in moments:
-                yield Slot(f"{start}{name}.{moment}", moments, moment, BUFFER)
+        for name in self.state:
+            yield from self._moment_slots(name, f"{prefix}." if prefix else "")
+
+    def _moment_slots(self, name: str, start: str = "") -> Iterator[Slot]:
+        """Yield the slots of what is kept for one parameter, if anything is yet."""
+        moments = self.state.get(name, {})
+        for moment in moments:
+            yield Slot(f"{start}{name}.{moment}", moments, moment, BUFFER)
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of all that is needed to continue.
@@ -453,13 +476,13 @@ class Optimizer(Stateful):
 
     def _settings(self, names: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield the name of each parameter and the settings that hold for it."""
-        general = {name: vars(self)[name] for name in self._tunable}
+        general = MappingProxyType({name: vars(self)[name] for name in self._tunable})
         for name in names:
-            own = dict(general)
-            for pattern, changes in self.overrides.items():
-                if fnmatchcase(name, pattern):
-                    own |= changes
-            yield name, MappingProxyType(own)
+            own = [x for pattern, x in self.overrides.items() if fnmatchcase(name, pattern)]
+            yield (
+                name,
+                MappingProxyType(functools.reduce(operator.or_, own, general)) if own else general,
+            )
 
     def _step(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
@@ -514,7 +537,7 @@ class Optimizer(Stateful):
 
     def _check_model(self, method: str, model: Module) -> None:
         where = f"{type(self).__name__}.{method}"
-        if self._model is not None and self._model() is not model:
+        if self._is_of_another(model):
             raise ValueError(
                 f"{where}: expected the model that was updated before, got another one, with "
                 "whose gradients the moments would be mixed; make a second optimizer, or go on "
@@ -530,9 +553,13 @@ class Optimizer(Stateful):
                 f"the model has {', '.join(names) or 'none'}"
             )
 
+    def _is_of_another(self, model: Module) -> bool:
+        """Tell whether it was another model that was updated before."""
+        return self._model is not None and self._model() is not model
+
     def __getstate__(self) -> dict[str, Any]:
         # A copy goes with the next model that it meets, which may be a copy as well.
-        return vars(self) | {"_model": None}
+        return vars(self) | {"_model": None, "_replay": Replay()}
 
     def __repr__(self) -> str:
         settings = {name: getattr(self, name) for name in _arguments(type(self))}
@@ -548,7 +575,7 @@ def _refuse_setting(name: str) -> None:
 def tied_slots(model: Module) -> dict[str, list[Slot]]:
     """Return the slots of each parameter, tied ones together, under the first name."""
     tied: dict[int, list[Slot]] = {}
-    for slot in model.slots():
+    for slot in state_of(model).slots:
         if slot.role != BUFFER:
             tied.setdefault(id(slot.array), []).append(slot)
     return {group[0].name: group for group in tied.values()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from xpnet._typing import Array
 from xpnet.optim.optimizer import Optimizer
+from xpnet.optim.replay import recordable
 from xpnet.optim.settings import Overrides, Rate
 
 __all__ = ["SGD"]
@@ -88,6 +89,7 @@ class SGD(Optimizer):
         """See `Optimizer.numbers`."""
         return {"rate": rate, "momentum": settings["momentum"]}
 
+    @recordable
     def step_parameter(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
     ) -> Array:

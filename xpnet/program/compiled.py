@@ -194,19 +194,8 @@ class Compiled(Generic[P, R]):
         state = entered.found()
         places = [recording.state[id(group[0].owner), group[0].key] for group in state.groups]
         if len(places) == len(entered.updates):  # else some are tied from now on
-            program = clean(
-                Program(
-                    base=recording.base,
-                    entries=recording.entries,
-                    kinds=recording.kinds,
-                    state=places,
-                    inputs=inputs,
-                    hosts=recording.hosts,
-                    constants={place: copy(x) for place, x in recording.outside.values()},
-                    results=results,
-                    updates=[entered.updates[place] for place in places],
-                )
-            )
+            updates = [entered.updates[place] for place in places]
+            program = clean(Program.of(recording, places, inputs, results, updates))
             which = [n for n, leaf in enumerate(leaves) if is_array(leaf)]
             backend, calls = owner(type(arrays[0])), len(recording.entries)
             run = Run(program, state, which, entered.assigned, backend, calls)

@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from xpnet.errors import CompileError
 from xpnet.namespace import is_array
-from xpnet.program.host import recorder
 from xpnet.program.record import RecordedArray, Recording
 from xpnet.program.signature import State, dictionaries, settings
 from xpnet.random.generator import watched
@@ -54,7 +53,7 @@ class Entered:
         self.succeeded = False
 
     def __enter__(self) -> Self:
-        self._token = recorder.set(self.recording)
+        self.recording.__enter__()
         self._watched = watched()
         self.draws = self._watched.__enter__()
         return self
@@ -65,9 +64,8 @@ class Entered:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        recorder.reset(self._token)
+        self.recording.__exit__()
         self._watched.__exit__(kind, error, traceback)
-        self.recording.closed = True
         if self.succeeded:
             for d in self._ours():
                 d.update({key: x.value for key, x in d.items() if self._is_recorded(x)})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from xpnet._typing import Array, Namespace
-from xpnet.program.record import Entry, Var
+from xpnet.program.record import Entry, Recording, Var
+from xpnet.scatter import copy
 
 __all__ = ["Program", "references", "substitute"]
 
@@ -44,6 +45,28 @@ class Program(NamedTuple):
     constants: dict[int, Array]
     results: Any
     updates: list[int]
+
+    @classmethod
+    def of(
+        cls,
+        recording: Recording,
+        state: list[int],
+        inputs: list[int],
+        results: Any,
+        updates: list[int],
+    ) -> Self:
+        """Return what was recorded, with copies of the arrays that were closed over."""
+        return cls(
+            base=recording.base,
+            entries=recording.entries,
+            kinds=recording.kinds,
+            state=state,
+            inputs=inputs,
+            hosts=recording.hosts,
+            constants={place: copy(array) for place, array in recording.outside.values()},
+            results=results,
+            updates=updates,
+        )
 
     @property
     def results_places(self) -> list[int]:

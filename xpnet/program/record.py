@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 from xpnet import tree
 from xpnet._typing import Array, Device, DType, Namespace
@@ -50,7 +50,7 @@ class Entry(NamedTuple):
 
 
 class Recording:
-    """A program while it is being written."""
+    """A program while it is being written, by what is called within its ``with`` block."""
 
     def __init__(self, base: Namespace) -> None:
         self.base = base
@@ -63,6 +63,14 @@ class Recording:
         self.state: dict[tuple[int, str], int] = {}  # id of a slot's owner, its key -> the place
         self.grown = False  # whether the step has made some of the state's arrays
         self.closed = False
+
+    def __enter__(self) -> Self:
+        self._token = recorder.set(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        recorder.reset(self._token)
+        self.closed = True
 
     def place(self, x: Any) -> int:
         """Make room for one more array or number."""
