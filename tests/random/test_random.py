@@ -5,6 +5,7 @@ import math
 import random
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -363,3 +364,51 @@ def test_generators_are_put_back():
     with pytest.raises(ZeroDivisionError):
         use()
     assert (rng.draws, unused.draws) == (1, 0)
+
+
+def expected_bits(rng: Generator, n: int) -> np.ndarray:
+    """Return the next words of a generator by the block function alone."""
+    state = rng.state_dict()
+    block = np.arange((n + 1) // 2, dtype=np.int32)
+    draw = np.full_like(block, state["draws"])
+    return np.concat(threefry2x32(np, (state["seed"], state["stream"]), (block, draw)))[:n]
+
+
+def test_draws_that_come_again_are_what_the_block_function_gives(lib: Any) -> None:
+    rng = Generator(5, 7)
+    for n in [*range(1, 40), *[33, 6] * 12]:  # more sizes than programs are kept
+        expected = expected_bits(rng, n)
+        bits = rng.bits(lib.xp, n, device=lib.device)
+        np.testing.assert_array_equal(lib.to_host(bits), expected)
+    replays = lib.backend.replay_after(integers=True) is not None
+    assert callable(xn.random.words._programs.get((lib.xp, 17, lib.device))) == replays
+
+
+def test_draws_that_are_differentiated_around_may_be_written_to(lib: Any) -> None:
+    rng = Generator(5, 8)
+
+    def masked(x: Any) -> Any:
+        xp = xn.array_namespace(x)
+        bits = rng.bits(xp, 6, device=lib.device)
+        bits += 1
+        return xp.sum(xp.where(bits > 0, x, xp.zeros_like(x)))
+
+    for _ in range(10):
+        kept = expected_bits(rng, 6) + 1 > 0
+        lib.close(xn.grad(masked)(lib.asarray(np.ones(6))), kept)
+
+
+def test_threads_that_draw_at_once_do_not_disturb_each_other() -> None:
+    xp = xn.backend.get_backend("numpy").namespace()
+
+    def draw(stream: int) -> list[Any]:
+        rng = Generator(9, stream)
+        return [rng.bits(xp, 5000) for _ in range(20)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(draw, range(8)))
+    for stream, draws in enumerate(found):
+        rng = Generator(9, stream)
+        for bits in draws:
+            np.testing.assert_array_equal(bits, expected_bits(rng, 5000))
+            rng.reserve(1)

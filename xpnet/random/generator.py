@@ -13,7 +13,8 @@ from xpnet._typing import Array, Device, DType, HostArray, Namespace
 from xpnet.backend import Backend, host, selection
 from xpnet.program.host import host as host_number
 from xpnet.program.host import refuse_recording
-from xpnet.random.threefry import encrypt, key_schedule, signed32
+from xpnet.random.threefry import key_schedule, signed32
+from xpnet.random.words import encrypted_blocks
 
 __all__ = ["Generator", "default_generator", "seed", "undrawn", "upload"]
 
@@ -133,10 +134,7 @@ class Generator:
             lambda: [key_schedule(self.seed, self.stream), signed32(self._advance(1))]
         )
         keys, number = numbers
-        draw = xp.full((blocks,), number, dtype=xp.int32, device=device)
-        block = xp.arange(blocks, dtype=xp.int32, device=device)
-        words = encrypt(keys, (block, draw))
-        return xp.concat(words)[:n]
+        return xp.concat(encrypted_blocks(xp, blocks, device, keys, number))[:n]
 
     def bernoulli(
         self, xp: Namespace, p: float, shape: tuple[int, ...], *, device: Device | None = None
