@@ -629,3 +629,24 @@ def test_targets_and_weights_may_be_closed_over(lib):
         closed = xn.grad(lambda z: cross_entropy(z, labels, **options))(logits)
         passed = xn.grad(cross_entropy)(logits, labels, **options)
     lib.close(closed, lib.to_host(passed), 1e-15)
+
+
+def test_plain_indices_give_what_weights_of_one_give_bit_for_bit(lib: Any) -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=(6, 5)) * 10.0 ** np.arange(-2, 4)[:, None]
+    scores[1, 2], scores[2, 0] = -np.inf, 1e30
+    logits = lib.asarray(scores, "float32")
+    targets = lib.asarray([0, 2, 4, -1, 5, 1], None)
+    ones = lib.asarray(np.ones(5), "float32")
+    for reduction in ("none", "sum"):  # a mean by weights of which one is nan is nan
+
+        def loss(z: Any, weight: Any, reduction: str = reduction) -> Any:
+            values = cross_entropy(z, targets, class_weight=weight, reduction=reduction)
+            return xn.array_namespace(values).sum(values)
+
+        plain, weighted = (
+            [lib.to_host(x) for x in xn.value_and_grad(lambda z, w=weight: loss(z, w))(logits)]
+            for weight in (None, ones)
+        )
+        for x, y in zip(plain, weighted, strict=True):
+            np.testing.assert_array_equal(x, y)
