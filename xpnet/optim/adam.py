@@ -98,7 +98,7 @@ class Adam(Optimizer):
             "beta2": beta2,
             "new1": 1 - beta1,
             "new2": 1 - beta2,
-            "root": math.sqrt(1 - beta2**step),
+            "unbias": 1 / math.sqrt(1 - beta2**step),
             "eps": settings["eps"],
             "rate": rate / (1 - beta1**step),
         }
@@ -283,7 +283,7 @@ def _averages(
     mean_square += numbers["new2"] * (grad * grad)
     state.update(mean=mean, mean_square=mean_square)
     scale = array_namespace(grad).sqrt(mean_square)
-    scale /= numbers["root"]
+    scale *= numbers["unbias"]
     scale += numbers["eps"]
     return mean, scale
 
