@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
+from itertools import starmap
 from operator import is_
 from typing import Any
 from weakref import ref
@@ -68,6 +69,7 @@ class State:
         self._slots = {
             (id(slot.owner), slot.key): n for n, group in enumerate(self.groups) for slot in group
         }
+        self._empty: list[Any] = []
         self._containers: list[tuple[Any, Any, list[Any], list[Any]]] = []
         self._seen: set[int] = set()
         self._hosted: list[tuple[dict[str, Any], frozenset[str]]] = []
@@ -78,7 +80,8 @@ class State:
         return (
             self._count == changes.count
             and self._refs == tuple(map(ref, statefuls))
-            and all(_same(*container) for container in self._containers)
+            and not any(self._empty)
+            and all(starmap(_same, self._containers))
         )
 
     @property
@@ -112,7 +115,10 @@ class State:
         if isinstance(x, (dict, list)):
             keys = list(x) if isinstance(x, dict) else range(len(x))
             kept = [key for key in keys if not is_array(x[key])]
-            self._containers.append((x, keys, kept, [x[key] for key in kept]))
+            if x:
+                self._containers.append((x, keys, kept, [x[key] for key in kept]))
+            else:
+                self._empty.append(x)
             if isinstance(x, dict):
                 return (dict, *self._members(x))
         if isinstance(x, (list, tuple)):
