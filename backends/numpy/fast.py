@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 import os
+from typing import Any
 
 import numpy as np
 
 from xpnet.program.fuse import fuse
-from xpnet.program.kernel import REDUCTIONS, Kernel, Operation
+from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, operation
 from xpnet.program.loops import print_loops, seen_shape
 from xpnet.program.plan import Kind
 from xpnet.program.program import Program, references
@@ -17,6 +20,7 @@ from xpnet.program.source import Printed
 
 from .. import pip_install  # noqa: TID252 - see there
 from .engine import Planned
+from .layout import by_columns
 from .loops import compiled
 
 __all__ = ["print_fused", "unavailable"]
@@ -48,10 +52,31 @@ def _import_error() -> str | None:
 
 def print_fused(program: Program) -> Printed:
     """Return source that calls compiled kernels, and NumPy for what is left."""
-    fused = fuse(program, _refuses)
+    fused = fuse(_by_rows(program), _refuses)
     printed = _Fused(fused.program).print()
     printed.alone = fused.alone
     return printed
+
+
+def _by_rows(program: Program) -> Program:
+    """Return a program whose state and results lie in memory by rows, as kernels write them."""
+    kinds = list(program.kinds)
+    computed = [
+        entry.outs[0]
+        for entry in program.entries
+        if (op := operation(entry, kinds)) is not None and op.name != "same"
+    ]
+    for place in (*program.state, *computed):
+        like = kinds[place]
+        if isinstance(like, Like) and like.strides is not None:
+            kinds[place] = like._replace(strides=_strides(like))
+    return program._replace(kinds=kinds)
+
+
+def _strides(like: Like) -> tuple[int, ...]:
+    """Return the strides of an array by rows."""
+    steps = itertools.accumulate(like.shape[:0:-1], operator.mul, initial=like.dtype.itemsize)
+    return tuple(steps)[::-1][-len(like.shape) :] if like.shape else ()
 
 
 def _refuses(kernel: Kernel) -> str | None:
@@ -84,12 +109,18 @@ def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
 def _is_contiguous(like: Like) -> bool:
     if like.strides is None:  # NumPy's scalars
         return True
-    step = like.dtype.itemsize
-    for length, stride in zip(like.shape[::-1], like.strides[::-1], strict=True):
-        if length > 1 and stride != step:
-            return False
-        step *= length
-    return True
+    steps = zip(like.shape, like.strides, _strides(like), strict=True)
+    return all(length < 2 or stride == step for length, stride, step in steps)
+
+
+def in_rows(array: Any) -> Any:
+    """Return an array by rows: itself, or a copy."""
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def in_columns(array: Any) -> Any:
+    """Return an array by columns: itself, or a copy."""
+    return array if array.flags.f_contiguous else np.asfortranarray(array)
 
 
 class _Fused(Planned):
@@ -97,12 +128,38 @@ class _Fused(Planned):
 
     engine = "NumPy, and kernels that Numba compiles"
 
+    def __init__(self, program: Program) -> None:
+        self._turned = by_columns(program)
+        super().__init__(program)
+
     def print(self) -> Printed:
         """See `Printer.print`."""
         self._kernels: list[tuple[str, Kernel]] = []
         printed = super().print()
         printed.kernels = self._kernels
         return printed
+
+    def beginning(self) -> list[str]:
+        """See `Printer.beginning`: state that somebody has laid out otherwise is copied."""
+        lines = []
+        for place in self._seen_whole():
+            function = in_columns if place in self._turned else in_rows
+            name = self.names[place]
+            lines.append(f"{name} = {self.bind(function.__name__, function)}({name})")
+        return lines
+
+    def _seen_whole(self) -> list[int]:
+        """Return the places of the state in which kernels read or write rows or all of it."""
+        kernels = [e.function for e in self.program.entries if isinstance(e.function, Kernel)]
+        full = {
+            place for kernel in kernels for place, role in kernel.roles.items() if role == "full"
+        }
+        full |= {self.plan.donated[place] for place in full if place in self.plan.donated}
+        return [
+            place
+            for place in self.program.state
+            if place in full and self.program.kinds[place].type is np.ndarray
+        ]
 
     def statement(self, entry: Entry) -> str | None:
         """See `Printer.statement`."""
@@ -133,6 +190,9 @@ class _Fused(Planned):
             return name
         if like.type is not np.ndarray:
             return f"{name}[()]" if place in self.plan.places and place in kernel.inputs else name
+        if place in self._turned:
+            fixed = self.fixed.get(place)
+            return f"{name}.T" if fixed is None else self.bind(f"{name}_", fixed.T)
         shape = seen_shape(kernel, place)
         if shape == like.shape:
             return name
@@ -142,6 +202,12 @@ class _Fused(Planned):
                 return self.bind(f"{name}_", view)
         copy = "" if place in kernel.inputs else ", copy=False"
         return f"{name}.reshape({shape!r}{copy})"
+
+    def _buffer(self, place: int, memory: Any) -> Any:
+        like = self.program.kinds[place]
+        if place not in self._turned:
+            return super()._buffer(place, memory)
+        return np.ndarray(like.shape, like.dtype, memory, order="F")
 
     def _kind(self, entry: Entry) -> Kind:
         return "buffer" if isinstance(entry.function, Kernel) else super()._kind(entry)

@@ -99,7 +99,8 @@ class Printer:
         """Return the source."""
         program, names = self.program, self.names
         statements = [self.statement(entry) for entry in program.entries]
-        lines = [line for line in statements if line is not None] + self.ending()
+        lines = [line for line in statements if line is not None]
+        lines = [*self.beginning(), *lines, *self.ending()]
         outputs = [self.result(place) for place in program.results_places]
         outputs += [
             self.update(old, new)
@@ -115,6 +116,10 @@ class Printer:
         """Return the line that computes an entry, or None if nothing is left to do."""
         names = ", ".join(self.names[place] for place in entry.outs)
         return f"{names}{',' * (entry.several and len(entry.outs) == 1)} = {self.call(entry)}"
+
+    def beginning(self) -> list[str]:
+        """Return the lines before the first statement."""
+        return []
 
     def ending(self) -> list[str]:
         """Return the lines before the end."""
