@@ -81,6 +81,8 @@ def _strides(like: Like) -> tuple[int, ...]:
 
 def _refuses(kernel: Kernel) -> str | None:
     """Return why NumPy shall do what a kernel does, or None."""
+    if kernel.shape == (1, 1):
+        return "single numbers are no work for loops"
     return next(filter(None, (_refuses_operation(kernel, op) for op in kernel.operations)), None)
 
 
@@ -91,7 +93,7 @@ def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
         if isinstance(like, Like):
             if like.dtype not in _DTYPES:
                 return f"{like.dtype} is not compiled"
-            if kernel.roles[place] == "full" and not _is_contiguous(like):
+            if kernel.roles[place] == "full" and not like.is_contiguous:
                 return "its elements do not follow one another in memory"
     if op.name in REDUCTIONS:
         x, out = places
@@ -104,13 +106,6 @@ def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
     elif op.name in _SLOW and kernel.roles[op.out] == "full" and size > _MANY:
         return "NumPy computes it with vector instructions, which matters for so many elements"
     return None
-
-
-def _is_contiguous(like: Like) -> bool:
-    if like.strides is None:  # NumPy's scalars
-        return True
-    steps = zip(like.shape, like.strides, _strides(like), strict=True)
-    return all(length < 2 or stride == step for length, stride, step in steps)
 
 
 def in_rows(array: Any) -> Any:

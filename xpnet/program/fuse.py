@@ -28,7 +28,7 @@ class Fused(NamedTuple):
     alone: list[tuple[str, str]]
 
 
-def fuse(program: Program, refuses: Callable[[Kernel], str | None]) -> Fused:
+def fuse(program: Program, refuses: Callable[[Kernel], str | None], *, least: int = 2) -> Fused:
     """Return a program in which calls are replaced by kernels.
 
     Parameters
@@ -37,6 +37,8 @@ def fuse(program: Program, refuses: Callable[[Kernel], str | None]) -> Fused:
         As `xpnet.program.clean` leaves it.
     refuses : callable
         Returns why an engine does not run a kernel, which has at least one entry, or None.
+    least : int
+        How many operations a kernel has at least; those that hand elements on do not count.
 
     Returns
     -------
@@ -47,17 +49,19 @@ def fuse(program: Program, refuses: Callable[[Kernel], str | None]) -> Fused:
     -----
     From the end to the start, each call joins the kernel of one that uses its result; then kernels
     join that share an operand, such as the several sums of one loss. Two may become one if nothing
-    that runs between them needs the first and is needed by the second. A call that no kernel takes,
-    or that would be alone in one, stays as it is.
+    that runs between them needs the first and is needed by the second. Calls that no kernel takes,
+    or in groups that are too small, stay as they are.
     """
-    return _Fusing(program, refuses).fused()
+    return _Fusing(program, refuses, least).fused()
 
 
 class _Fusing:
     """A program whose entries are in groups; `None` stands for one that no kernel takes."""
 
-    def __init__(self, program: Program, refuses: Callable[[Kernel], str | None]) -> None:
-        self.source, self._refuses = program, refuses
+    def __init__(
+        self, program: Program, refuses: Callable[[Kernel], str | None], least: int
+    ) -> None:
+        self.source, self._refuses, self._least = program, refuses, least
         self._alone: list[tuple[str, str]] = []
         entries = program.entries
         producer = {out: n for n, entry in enumerate(entries) for out in entry.outs}
@@ -99,7 +103,7 @@ class _Fusing:
     def _entries(self, group: int) -> list[Entry]:
         kernel, members = self.kernels[group], self.members[group]
         entries = [self.source.entries[n] for n in members]
-        if kernel is None or sum(op.name != "same" for op in kernel.operations) < 2:
+        if kernel is None or sum(op.name != "same" for op in kernel.operations) < self._least:
             self._alone += [(entry.name, self._reason(entry)) for entry in entries]
             return entries
         leaving = set(self.source.outputs)

@@ -87,6 +87,8 @@ def operation(entry: Entry, kinds: Sequence[Any]) -> Operation | None:
         name, args = "square", args[:1]
     if name in _ELEMENTWISE and not entry.kwargs and all(map(_is_scalar, args)):
         return Operation(name, args, out)
+    if name == "full" and len(args) == 2 and isinstance(args[1], Var):
+        return Operation("astype", args[1:], out)
     if not args or not isinstance(args[0], Var):
         return None
     like = kinds[args[0].place]
@@ -255,7 +257,7 @@ def _matrix(operations: list[Operation], kinds: Sequence[Any]) -> tuple[int, int
     if len(found) == 1:
         return found.pop()
     sizes -= {1}
-    return (1, sizes.pop()) if not found and len(sizes) == 1 else None
+    return (1, max(sizes, default=1)) if not found and len(sizes) < 2 else None
 
 
 def _roles(

@@ -37,6 +37,18 @@ class Like(NamedTuple):
     device: Device
     strides: Any  # of libraries that have them: in which order sums are formed depends on them
 
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether elements lie one after another, in the order of rows, as far as is known."""
+        if self.strides is None:
+            return True
+        step = self.dtype.itemsize
+        for length, stride in zip(self.shape[::-1], self.strides[::-1], strict=True):
+            if length > 1 and stride != step:
+                return False
+            step *= length
+        return True
+
 
 class Entry(NamedTuple):
     """One call: which function, of what, and where its results go, if it returns several."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet.backend import Backend
 
-from . import pip_install
+from .. import pip_install  # noqa: TID252 - see there
 
 __all__ = ["CuPyBackend"]
 
@@ -56,6 +56,21 @@ class CuPyBackend(Backend):
     def to_host(self, array: Any) -> Any:
         """See `Backend.to_host`."""
         return array.get()
+
+    def engine(self, program: Any) -> Any:
+        """See `Backend.engine`: kernels and products, in one graph if that can be."""
+        from cupy import cuda
+
+        from xpnet.program.record import Like
+
+        from . import engine
+
+        if cuda.runtime.is_hip:  # AMD's
+            return None
+        from .device import CudaDevice
+
+        place = next(like.device for like in program.kinds if isinstance(like, Like))
+        return engine.print_launched(program, CudaDevice(place))
 
     def add_at(self, array: Any, values: Any, positions: Any) -> Any:
         """See `Backend.add_at`."""
