@@ -193,6 +193,15 @@ def test_conditions_and_logic() -> None:
     compare(function, x, np.roll(x, 1, axis=1), count=1)
 
 
+def test_numbers_that_integers_are_compared_with() -> None:
+    def function(xp: Any, x: Any) -> Any:
+        [half, more] = host(lambda: [0.5, 300])
+        return x < 0.5, x < half, x <= 300, x == more, x >= -1, (x > 1) == 1, (x > 1) != 2
+
+    for dtype in (np.uint8, np.int32, np.int64, np.bool_):
+        compare(function, np.arange(6).astype(dtype), count=1)
+
+
 def test_bits() -> None:
     def function(xp: Any, x: Any) -> Any:
         for n in (13, 15, 26):

@@ -10,9 +10,9 @@ from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation
 from xpnet.program.program import references
 from xpnet.program.record import Like, Var
 
-__all__ = ["print_loops", "seen_shape"]
+__all__ = ["BOUNDED", "COMPARISONS", "FORMULAS", "print_loops", "seen_shape"]
 
-_FORMULAS = {
+FORMULAS = {
     "abs": "abs({0})",
     "add": "{0} + {1}",
     "astype": "{0}",
@@ -49,8 +49,8 @@ _FORMULAS = {
     "where": "{1} if {0} else {2}",
 }
 # With a number that is not nan in second place, which compilers turn into a single instruction.
-_BOUNDED = {"maximum": "{1} if {0} <= {1} else {0}", "minimum": "{1} if {0} >= {1} else {0}"}
-_COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
+BOUNDED = {"maximum": "{1} if {0} <= {1} else {0}", "minimum": "{1} if {0} >= {1} else {0}"}
+COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
 
 
 def print_loops(kernel: Kernel, over: Mapping[int, int] = MappingProxyType({})) -> str:
@@ -283,22 +283,24 @@ class _Loops:
         if op.name == "same":
             [x] = op.args
             return [f"{self.names[op.out]} = {self._operand(op, x.place)}"]
-        dtype = out
-        if op.name in _COMPARISONS:  # numbers are converted to what they are compared with
-            dtype = next(
-                (_dtype(kinds[p]) for p in references(op.args) if isinstance(kinds[p], Like)), out
-            )
-        operands = [
-            self._operand(op, x.place, dtype)
-            if isinstance(x, Var)
-            else self._number(repr(x), repr(x), dtype)
-            for x in op.args
-        ]
-        formula = _FORMULAS[op.name]
-        if op.name in _BOUNDED and not isinstance(op.args[1], Var) and op.args[1] == op.args[1]:
-            formula = _BOUNDED[op.name]
+        arrays = [kinds[p] for p in references(op.args) if isinstance(kinds[p], Like)]
+        compared = _dtype(arrays[0]) if op.name in COMPARISONS and arrays else out
+        operands = []
+        for x in op.args:
+            number = kinds[x.place] if isinstance(x, Var) else x
+            dtype = compared
+            if op.name in COMPARISONS and not compared.startswith("float"):
+                # As NumPy does: an integer is compared with a fraction, or one out of its range.
+                dtype = "float64" if isinstance(number, float) else "int64"
+            if isinstance(x, Var):
+                operands.append(self._operand(op, x.place, dtype))
+            else:
+                operands.append(self._number(repr(x), repr(x), dtype))
+        formula = FORMULAS[op.name]
+        if op.name in BOUNDED and not isinstance(op.args[1], Var) and op.args[1] == op.args[1]:
+            formula = BOUNDED[op.name]
         if op.name == "bitwise_invert" and out == "bool_":
-            formula = _FORMULAS["logical_not"]
+            formula = FORMULAS["logical_not"]
         return [f"{self.names[op.out]} = {out}({formula.format(*operands)})"]
 
     def _operand(self, op: Operation, place: int, dtype: str | None = None) -> str:
