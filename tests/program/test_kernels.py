@@ -229,6 +229,15 @@ def test_numbers_and_arrays_with_one_element() -> None:
     compare(function, floats(4, 3), floats(1, 1, seed=5))
 
 
+def test_sums_of_a_single_row_leave_the_kernel() -> None:
+    def function(xp: Any, x: Any) -> Any:
+        total = xp.sum(xp.exp(x), axis=-1, keepdims=True)
+        return xp.exp(x) / total, total, xp.sum(x * 2.0, axis=-1)
+
+    compare(function, floats(1, 5), count=1)
+    compare(function, floats(1, 1, 5), count=1)
+
+
 def test_axes_that_are_added_and_taken_away() -> None:
     def function(xp: Any, x: Any, y: Any) -> Any:
         totals = xp.sum(xp.exp(x), axis=2)

@@ -164,7 +164,7 @@ class _Loops:
             if role == "row" and self.kernel.stages[op.out] == stage:
                 lines += self._finish(op) if op.name in REDUCTIONS else self._elementwise(op)
                 if op.out in self.outputs:
-                    index = self._index(op.out, "i")
+                    index = self._index(op.out, "0" if self.kernel.is_flat else "i")
                     lines.append(f"{self.outputs[op.out]}[{index}] = {self.names[op.out]}")
             elif op.name in REDUCTIONS and role == "scalar":
                 [x] = references(op.args)
