@@ -15,7 +15,7 @@ from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, operation
 from xpnet.program.loops import print_loops, seen_shape
 from xpnet.program.plan import Kind
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Like
+from xpnet.program.record import Entry, Like, Var
 from xpnet.program.source import Printed
 
 from .. import pip_install  # noqa: TID252 - see there
@@ -171,6 +171,16 @@ class _Fused(Planned):
         operands = [self._operand(kernel, place) for place in arguments]
         return f"{name}({', '.join([*map(str, kernel.shape), *operands])})"
 
+    def literal(self, x: Any) -> str:
+        """See `Printer.literal`: kernels leave numbers in arrays, of which views could be made."""
+        printed = super().literal(x)
+        return f"{printed}[()]" if isinstance(x, Var) and self._is_boxed(x.place) else printed
+
+    def _is_boxed(self, place: int) -> bool:
+        """Tell whether one of NumPy's scalars is computed into an array."""
+        kind = getattr(self.program.kinds[place], "type", np.ndarray)
+        return kind is not np.ndarray and place in self.plan.places
+
     def _is_same(self, out: int, x: int) -> bool:
         """Tell whether an output of a kernel is computed where one of its inputs is."""
         donated = self.plan.donated
@@ -184,7 +194,7 @@ class _Fused(Planned):
         if not isinstance(like, Like):
             return name
         if like.type is not np.ndarray:
-            return f"{name}[()]" if place in self.plan.places and place in kernel.inputs else name
+            return f"{name}[()]" if self._is_boxed(place) and place in kernel.inputs else name
         if place in self._turned:
             fixed = self.fixed.get(place)
             return f"{name}.T" if fixed is None else self.bind(f"{name}_", fixed.T)

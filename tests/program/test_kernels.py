@@ -238,6 +238,17 @@ def test_sums_of_a_single_row_leave_the_kernel() -> None:
     compare(function, floats(1, 1, 5), count=1)
 
 
+def test_a_number_of_a_kernel_is_none_that_changes() -> None:
+    def function(xp: Any, x: Any) -> Any:
+        return xp.permute_dims(xp.sum(x * 2.0), ())
+
+    first, second = floats(5), floats(5, seed=1)
+    step = fast.print_fused(record(function, first)).function()
+    [found] = step(first)
+    step(second)
+    np.testing.assert_allclose(found, 2 * np.sum(first), rtol=1e-6)
+
+
 def test_axes_that_are_added_and_taken_away() -> None:
     def function(xp: Any, x: Any, y: Any) -> Any:
         totals = xp.sum(xp.exp(x), axis=2)
