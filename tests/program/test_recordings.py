@@ -287,3 +287,23 @@ def test_two_threads_record_at_once() -> None:
         x, y = (a * (number + 1) for a in batch())
         optimizer = optim.SGD(0.1)
         assert results[number] == [float(step(twin, optimizer, x, y)) for _ in range(3)]
+
+
+def test_threads_call_one_function() -> None:
+    def compute(x: Any) -> Any:
+        return xn.array_namespace(x).sin(x) * 2.0 + x
+
+    def call(number: int) -> None:
+        x = np.full(200_000, float(number))
+        expected = compute(x)
+        right[number] = all(np.array_equal(run(x), expected) for _ in range(20))
+
+    run = xn.compile(compute)
+    right: dict[int, bool] = {}
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert right == dict.fromkeys(range(4), True)
+    assert run.recordings == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -131,11 +132,17 @@ class Compiled(Generic[P, R]):
         self._last: Run | None = None
         self._name = f"compile of {getattr(function, '__name__', 'function')}"
         self._state = State(())
+        # A program computes in memory of its own; a schedule may call the function again.
+        self._lock = threading.RLock()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the program for these arguments, after recording it if there is none."""
         if recorder.get() is not None or is_differentiating():
             return self._function(*args, **kwargs)
+        with self._lock:
+            return self._call(args, kwargs)
+
+    def _call(self, args: Any, kwargs: Any) -> R:
         leaves = tree.leaves((args, kwargs))
         statefuls = [leaf for leaf in leaves if isinstance(leaf, Stateful)]
         if not self._state.is_of(statefuls):
