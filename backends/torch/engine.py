@@ -38,18 +38,19 @@ class _Compiled(Printed):
     def function(self) -> Step:
         """See `Printed.function`."""
         plain = super().function()
-        compiled: Step | None = None
+        arrays = len(self._program.state) + len(self._program.inputs)
+        compiled: dict[tuple[type, ...], Step] = {}  # by types of the numbers: 1 may become 0.5
 
         def step(*arguments: Any) -> Any:
-            nonlocal compiled
             if self.notes:
                 return plain(*arguments)
+            types = tuple(map(type, arguments[arrays:]))
             try:
-                if compiled is not None:
-                    return compiled(*arguments)
+                if types in compiled:
+                    return compiled[types](*arguments)
                 with warnings.catch_warnings(action="ignore"):  # about the compiler's own code
-                    compiled = _compile(self._program, arguments)
-                    return compiled(*arguments)
+                    compiled[types] = _compile(_with_numbers(self._program, arguments), arguments)
+                    return compiled[types](*arguments)
             except Exception as error:
                 # A compiler that is missing or broken may raise anything. No argument has been
                 # changed, so what is wrong with these themselves will be raised again.
@@ -64,6 +65,14 @@ class _Compiled(Printed):
     def _fall_back(self, reason: str) -> None:
         self.engine = self._plainly
         self.notes.append(f"not compiled: {reason}")
+
+
+def _with_numbers(program: Program, arguments: tuple[Any, ...]) -> Program:
+    """Return a program whose host numbers are those of a run."""
+    kinds, numbers = list(program.kinds), program.numbers
+    for place, number in zip(numbers, arguments[len(arguments) - len(numbers) :], strict=True):
+        kinds[place] = number
+    return program._replace(kinds=kinds)
 
 
 def _compile(program: Program, arguments: tuple[Any, ...]) -> Step:

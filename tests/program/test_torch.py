@@ -162,3 +162,11 @@ def test_an_error_of_the_arguments_is_raised_and_not_noted(graphs: list[Any]) ->
         step(x, torch.tensor([0, 3]))
     assert "engine: torch.compile" in step.explain()
     assert graphs
+
+
+def test_a_number_that_is_an_integer_at_first(graphs: list[Any]) -> None:
+    numbers = iter([1, 1, 0.5, 0.5, 2])
+    run = xn.compile(lambda x: x * host(lambda: next(numbers)))
+    found = [float(run(xn.asarray([1.0]))[0]) for _ in range(5)]
+    assert found == [1.0, 1.0, 0.5, 0.5, 2.0]
+    assert len(graphs) == 2
