@@ -193,13 +193,16 @@ def test_conditions_and_logic() -> None:
     compare(function, x, np.roll(x, 1, axis=1), count=1)
 
 
-def test_numbers_that_integers_are_compared_with() -> None:
-    def function(xp: Any, x: Any) -> Any:
-        [half, more] = host(lambda: [0.5, 300])
-        return x < 0.5, x < half, x <= 300, x == more, x >= -1, (x > 1) == 1, (x > 1) != 2
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "bool"])
+def test_integers_are_compared_with_numbers_as_they_are(dtype: str) -> None:
+    numbers = (0.5, -0.5, -1, 1, 255.5, 300, 3e9, math.inf, math.nan, 2**31)
 
-    for dtype in (np.uint8, np.int32, np.int64, np.bool_):
-        compare(function, np.arange(6).astype(dtype), count=1)
+    def function(xp: Any, x: Any) -> Any:
+        found = [f for n in numbers for f in (x < n, x >= n, n > x, x == n, x != n)]
+        hosted = host(lambda: [1.5, 300])
+        return (*found, x < hosted[0], x != hosted[1])
+
+    compare(function, np.asarray([0, 1, 2, 44, 255]).astype(dtype), count=1)
 
 
 def test_bits() -> None:

@@ -283,25 +283,30 @@ class _Loops:
         if op.name == "same":
             [x] = op.args
             return [f"{self.names[op.out]} = {self._operand(op, x.place)}"]
-        arrays = [kinds[p] for p in references(op.args) if isinstance(kinds[p], Like)]
-        compared = _dtype(arrays[0]) if op.name in COMPARISONS and arrays else out
-        operands = []
-        for x in op.args:
-            number = kinds[x.place] if isinstance(x, Var) else x
-            dtype = compared
-            if op.name in COMPARISONS and not compared.startswith("float"):
-                # As NumPy does: an integer is compared with a fraction, or one out of its range.
-                dtype = "float64" if isinstance(number, float) else "int64"
-            if isinstance(x, Var):
-                operands.append(self._operand(op, x.place, dtype))
-            else:
-                operands.append(self._number(repr(x), repr(x), dtype))
+        dtypes = [self._dtype_of(op, x) for x in op.args]
+        operands = [
+            self._operand(op, x.place, dtype)
+            if isinstance(x, Var)
+            else self._number(repr(x), repr(x), dtype)
+            for x, dtype in zip(op.args, dtypes, strict=True)
+        ]
         formula = FORMULAS[op.name]
         if op.name in BOUNDED and not isinstance(op.args[1], Var) and op.args[1] == op.args[1]:
             formula = BOUNDED[op.name]
         if op.name == "bitwise_invert" and out == "bool_":
             formula = FORMULAS["logical_not"]
         return [f"{self.names[op.out]} = {out}({formula.format(*operands)})"]
+
+    def _dtype_of(self, op: Operation, x: Any) -> str:
+        """Return the name of the dtype to which an operand is converted if it is a number."""
+        kinds = self.kernel.kinds
+        if op.name not in COMPARISONS:
+            return _dtype(kinds[op.out])
+        for place in references(op.args):
+            if isinstance(kinds[place], Like) and _dtype(kinds[place]).startswith("float"):
+                return _dtype(kinds[place])
+        number = kinds[x.place] if isinstance(x, Var) else x
+        return "float64" if isinstance(number, float) else "int64"  # exact, whatever the array's
 
     def _operand(self, op: Operation, place: int, dtype: str | None = None) -> str:
         """Return the name of an operand."""
