@@ -205,6 +205,10 @@ def test_integers_are_compared_with_numbers_as_they_are(dtype: str) -> None:
     compare(function, np.asarray([0, 1, 2, 44, 255]).astype(dtype), count=1)
 
 
+def test_a_number_that_is_too_large_for_kernels() -> None:
+    compare(lambda xp, x: (x < 2**63, x > -(2**64)), np.asarray([1, 2**62]), count=0)
+
+
 def test_bits() -> None:
     def function(xp: Any, x: Any) -> Any:
         for n in (13, 15, 26):

@@ -108,7 +108,8 @@ _NONE: frozenset[int] = frozenset()
 
 
 def _is_scalar(x: Any) -> bool:
-    return isinstance(x, Var) or type(x) in (bool, int, float)
+    fits = type(x) is int and -(2**63) <= x < 2**63
+    return fits or isinstance(x, Var) or type(x) in (bool, float)
 
 
 def _keeps_all(key: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
