@@ -58,9 +58,9 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the fie
     -----
     It records again when the structure of the arguments, or the shape, dtype or device of an
     array changes, or anything of a module or optimizer that is no array: its mode, its settings,
-    which of its parameters are frozen; or the order in which one of its arrays lies in memory.
-    Threads that call it wait for each other. Learning rates, counters of steps and random numbers
-    are computed by Python before every run, so schedules may be any Python.
+    which of its parameters are frozen. Learning rates, counters of steps and random numbers are
+    computed by Python before every run, so schedules may be any Python. Threads that call it wait
+    for each other.
 
     A step that makes new state, as the first one of a metric does, is recorded once more; what
     optimizers make for their parameters is none. Attributes that are no arrays and that the step
