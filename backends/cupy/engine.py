@@ -14,7 +14,7 @@ from xpnet.program.c import PRELUDE
 from xpnet.program.cuda import print_cuda
 from xpnet.program.fuse import fuse
 from xpnet.program.kernel import Kernel
-from xpnet.program.plan import Kind, plan
+from xpnet.program.plan import VIEWS, Kind, plan
 from xpnet.program.products import Product, join_epilogues
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like
@@ -24,13 +24,6 @@ from xpnet.program.walks import is_printable, overwritable
 from .step import Step, describe
 
 __all__ = ["Device", "print_launched"]
-
-_VIEWS = frozenset(
-    {
-        *("broadcast_to", "expand_dims", "getitem", "matrix_transpose", "moveaxis"),
-        *("permute_dims", "reshape", "squeeze"),
-    }
-)
 
 
 class Device(Protocol):
@@ -110,10 +103,8 @@ def _spread(program: Program, device: Device) -> Program:
     for place in constants:
         like = kinds[place]
         if 0 in like.strides and not like.is_contiguous:
-            steps = [math.prod(like.shape[n + 1 :]) for n in range(len(like.shape))]
-            strides = tuple(step * like.dtype.itemsize for step in steps)
-            kinds[place] = like._replace(strides=strides)
-            array = device.array(kinds[place], device.memory(_size(like)))
+            kinds[place] = like.by_rows()
+            array = device.array(kinds[place], device.memory(like.nbytes))
             device.copy_into(array, constants[place])
             constants[place] = array
     return program._replace(kinds=kinds, constants=constants)
@@ -151,7 +142,7 @@ class _Launched(Printer):
         super().__init__(program)
         self.device = device
         self.scope |= {"copy": device.copy, "copy_into": device.copy_into}
-        self.plan = plan(program, self._kind, _size, self._over)
+        self.plan = plan(program, self._kind, self._over)
         memory = [device.memory(size) for size in self.plan.buffers]
         for place, number in self.plan.places.items():
             buffer = device.array(program.kinds[place], memory[number])
@@ -194,7 +185,7 @@ class _Launched(Printer):
 
     def _launch(self, kernel: Kernel) -> str:
         """Return the statement that launches a kernel."""
-        same = {x for x in kernel.inputs for out in kernel.outputs if self._is_same(out, x)}
+        same = {x for x in kernel.inputs for out in kernel.outputs if self.plan.is_over(out, x)}
         printed = print_cuda(kernel, same)
         counts = printed.scratch(*kernel.shape) if printed.totals else ()
         scratch = [
@@ -245,14 +236,7 @@ class _Launched(Printer):
 
     def is_in_place(self, old: int, new: int) -> bool:
         """Tell whether an array of the state has its new values, or those that it had."""
-        return old == new or old in self.plan.copied or self.plan.donated.get(new) == old
-
-    def _is_same(self, out: int, x: int) -> bool:
-        """Tell whether an output of a kernel is computed where one of its inputs is."""
-        donated = self.plan.donated
-        if out in donated:
-            return donated[out] in (x, donated.get(x))
-        return self.plan.places[out] == self.plan.places.get(x)
+        return old == new or self.plan.stays(old, new)
 
     def _is_planned(self, entry: Entry) -> bool:
         """Tell whether a product is one that devices compute into a buffer."""
@@ -270,7 +254,7 @@ class _Launched(Printer):
             return "buffer"
         if isinstance(entry.function, Product):
             return "buffer" if self._is_planned(entry) else "other"
-        view = entry.name in _VIEWS and len(references((entry.args, entry.kwargs))) == 1
+        view = entry.name in VIEWS and len(references((entry.args, entry.kwargs))) == 1
         return "view" if view and len(entry.outs) == 1 else "other"
 
     def _over(self, entry: Entry, out: int) -> list[int]:
@@ -280,10 +264,6 @@ class _Launched(Printer):
 
 def _transposed(like: Like) -> Like:
     return like._replace(shape=like.shape[::-1], strides=like.strides[::-1])
-
-
-def _size(like: Like) -> int:
-    return math.prod(like.shape) * int(like.dtype.itemsize)
 
 
 class _Stepping(Printed):

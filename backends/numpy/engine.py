@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.program.plan import Kind, Plan, plan
+from xpnet.program.plan import VIEWS, Kind, Plan, plan
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like, Var
 from xpnet.program.source import Printed, Printer
@@ -43,12 +43,6 @@ _REDUCTIONS = {
     "prod": np.multiply.reduce,
     "sum": np.add.reduce,
 }
-_VIEWS = frozenset(
-    {
-        *("broadcast_to", "expand_dims", "getitem", "matrix_transpose", "moveaxis"),
-        *("permute_dims", "reshape", "squeeze"),
-    }
-)
 # Functions that never return a view of an operand.
 _FRESH = frozenset({"add_at", "concat", "set_at", "stack", "take", "take_along_axis", "where"})
 _ALIGNMENT = 64  # bytes: a cache line
@@ -67,7 +61,7 @@ class Planned(Printer):
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         self.scope["np"] = np
-        self.plan: Plan = plan(program, self._kind, _size, self._over)
+        self.plan: Plan = plan(program, self._kind, self._over)
         self._kept: dict[int, str] = {}  # place -> name of its copy
         # Arrays that are the same in every run: constants, buffers, and their views.
         self.fixed: dict[int, Any] = dict(program.constants)
@@ -82,7 +76,7 @@ class Planned(Printer):
         changed = [
             pair for pair in zip(program.state, program.updates, strict=True) if len({*pair}) > 1
         ]
-        kept = sum(self._stays(old, new) for old, new in changed)
+        kept = sum(self.plan.stays(old, new) for old, new in changed)
         printed.engine = self.engine
         printed.notes.append(
             f"memory: {len(self.plan.buffers)} buffers of {sum(self.plan.buffers):,} bytes; of the "
@@ -140,11 +134,7 @@ class Planned(Printer):
 
     def update(self, old: int, new: int) -> str:
         """See `Printer.update`."""
-        return self.names[old] if self._stays(old, new) else self.result(new)
-
-    def _stays(self, old: int, new: int) -> bool:
-        """Tell whether an array of the state has its new values where it had the old ones."""
-        return old in self.plan.copied or self.plan.donated.get(new) == old
+        return self.names[old] if self.plan.stays(old, new) else self.result(new)
 
     def _is_fixed_view(self, entry: Entry) -> bool:
         """Tell whether an entry is a view of memory that stays, and make it once and for all."""
@@ -179,7 +169,7 @@ class Planned(Printer):
             return "fresh"
         if len(entry.outs) > 1:
             return "other"
-        if entry.name in _VIEWS and len(references((entry.args, entry.kwargs))) == 1:
+        if entry.name in VIEWS and len(references((entry.args, entry.kwargs))) == 1:
             return "view"
         if _ufunc(entry) is not None:
             return "buffer"
@@ -251,10 +241,6 @@ def _ufunc(entry: Entry) -> Any:
         return None
     plain = function.nout == 1 and function.signature is None and function.nin == len(entry.args)
     return function if plain else None
-
-
-def _size(like: Like) -> int:
-    return math.prod(like.shape) * int(like.dtype.itemsize)
 
 
 def _aligned(size: int) -> Any:

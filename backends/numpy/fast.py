@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import operator
 import os
 from typing import Any
 
@@ -69,14 +67,8 @@ def _by_rows(program: Program) -> Program:
     for place in (*program.state, *computed):
         like = kinds[place]
         if isinstance(like, Like) and like.strides is not None:
-            kinds[place] = like._replace(strides=_strides(like))
+            kinds[place] = like.by_rows()
     return program._replace(kinds=kinds)
-
-
-def _strides(like: Like) -> tuple[int, ...]:
-    """Return the strides of an array by rows."""
-    steps = itertools.accumulate(like.shape[:0:-1], operator.mul, initial=like.dtype.itemsize)
-    return tuple(steps)[::-1][-len(like.shape) :] if like.shape else ()
 
 
 def _refuses(kernel: Kernel) -> str | None:
@@ -164,7 +156,9 @@ class _Fused(Planned):
         for out in entry.outs:
             if out in self.plan.donated:
                 self.names[out] = self.names[self.plan.donated[out]]
-        over = {out: x for out in kernel.outputs for x in kernel.inputs if self._is_same(out, x)}
+        over = {
+            out: x for out in kernel.outputs for x in kernel.inputs if self.plan.is_over(out, x)
+        }
         name = self.bind("kernel", compiled(print_loops(kernel, over)))
         self._kernels.append((name, kernel))
         arguments = [*kernel.inputs, *(out for out in kernel.outputs if out not in over)]
@@ -180,13 +174,6 @@ class _Fused(Planned):
         """Tell whether one of NumPy's scalars is computed into an array."""
         kind = getattr(self.program.kinds[place], "type", np.ndarray)
         return kind is not np.ndarray and place in self.plan.places
-
-    def _is_same(self, out: int, x: int) -> bool:
-        """Tell whether an output of a kernel is computed where one of its inputs is."""
-        donated = self.plan.donated
-        if out in donated:
-            return donated[out] in (x, donated.get(x))
-        return self.plan.places[out] == self.plan.places.get(x)
 
     def _operand(self, kernel: Kernel, place: int) -> str:
         """Return an array as the kernel expects it."""

@@ -342,7 +342,7 @@ def test_no_buffer_is_used_while_its_content_is_needed(
     moves: Any, outputs: Any, layout: int
 ) -> None:
     program = clean(record(assemble(moves, outputs), *arrays(layout), state=2))
-    planned = plan(program, kind_of, size_of, over)
+    planned = plan(program, kind_of, over)
     assert owners(program, kind_of, planned) == []
     for place, number in planned.places.items():
         assert size_of(program.kinds[place]) <= planned.buffers[number]
@@ -355,7 +355,7 @@ def test_the_checker_of_plans_can_fail() -> None:
         return a * b, ()
 
     program = record(function, X)
-    planned = plan(program, kind_of, size_of, over)
+    planned = plan(program, kind_of, over)
     assert owners(program, kind_of, planned) == []
     first, second = (entry.outs[0] for entry in program.entries[:2])
     planned.places[second] = planned.places[first]
@@ -369,7 +369,7 @@ def test_buffers_are_shared() -> None:
         return x, ()
 
     program = record(function, X)
-    assert len(plan(program, kind_of, size_of, over).buffers) == 1
+    assert len(plan(program, kind_of, over).buffers) == 1
 
 
 def test_state_is_updated_where_it_is() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.program.loops import BOUNDED, COMPARISONS, FORMULAS
+from xpnet.program.loops import COMPARISONS, FORMULAS
 
 __all__ = ["CTYPES", "PRELUDE", "formula", "literal"]
 
@@ -34,7 +34,6 @@ _FORMULAS = {
     "where": "{0} ? {1} : {2}",
 }
 _BOUNDED = {"maximum": "{0} <= {1} ? {1} : {0}", "minimum": "{0} >= {1} ? {1} : {0}"}
-assert _BOUNDED.keys() == BOUNDED.keys()
 
 
 def formula(name: str, out: str, operands: list[tuple[str, str | None]], bounded: bool) -> str:

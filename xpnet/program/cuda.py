@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from xpnet.program.c import CTYPES, formula, literal
-from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation
+from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation, dtype_name
 from xpnet.program.program import references
 from xpnet.program.record import Like, Var
-from xpnet.program.walks import Form, Walk, dtype_name, form, walks
+from xpnet.program.walks import Form, Walk, form, walks
 
 __all__ = ["Cuda", "print_cuda", "print_numbers"]
 

@@ -13,10 +13,19 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from xpnet.program.program import references, substitute
+from xpnet.program.program import evaluate, references
 from xpnet.program.record import Entry, Like, Var
 
-__all__ = ["Kernel", "Operation", "Role", "kernel_of", "operation"]
+__all__ = [
+    "AFTER",
+    "REDUCTIONS",
+    "Kernel",
+    "Operation",
+    "Role",
+    "dtype_name",
+    "kernel_of",
+    "operation",
+]
 
 Role = Literal["full", "row", "column", "scalar"]
 AFTER = 10**9  # the stage of what is known when all rows are done
@@ -179,9 +188,7 @@ class Kernel:
     def __call__(self, *arrays: Any) -> list[Any]:
         """Compute the outputs with the functions that were recorded, one by one."""
         values = dict(zip(self.inputs, arrays, strict=True))
-        for entry in self.entries:
-            args, kwargs = substitute((entry.args, entry.kwargs), lambda var: values[var.place])
-            values[entry.outs[0]] = entry.function(*args, **kwargs)
+        evaluate(self.entries, values)
         return [values[place] for place in self.outputs]
 
     def overwritable(self, out: int) -> list[int]:
@@ -214,6 +221,11 @@ class Kernel:
             [x] = references(op.args)
             return self.stages[x]
         return self.stages[op.out]
+
+
+def dtype_name(like: Any) -> str:
+    """Return the standard's name of the dtype of an array."""
+    return str(like.dtype).rpartition(".")[2]
 
 
 def kernel_of(entries: Sequence[Entry], kinds: Sequence[Any]) -> Kernel | None:

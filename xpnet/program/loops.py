@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation
+from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation, dtype_name
 from xpnet.program.program import references
 from xpnet.program.record import Like, Var
 
-__all__ = ["BOUNDED", "COMPARISONS", "FORMULAS", "print_loops", "seen_shape"]
+__all__ = ["COMPARISONS", "FORMULAS", "print_loops", "seen_shape"]
 
 FORMULAS = {
     "abs": "abs({0})",
@@ -49,7 +49,7 @@ FORMULAS = {
     "where": "{1} if {0} else {2}",
 }
 # With a number that is not nan in second place, which compilers turn into a single instruction.
-BOUNDED = {"maximum": "{1} if {0} <= {1} else {0}", "minimum": "{1} if {0} >= {1} else {0}"}
+_BOUNDED = {"maximum": "{1} if {0} <= {1} else {0}", "minimum": "{1} if {0} >= {1} else {0}"}
 COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
 
 
@@ -291,8 +291,8 @@ class _Loops:
             for x, dtype in zip(op.args, dtypes, strict=True)
         ]
         formula = FORMULAS[op.name]
-        if op.name in BOUNDED and not isinstance(op.args[1], Var) and op.args[1] == op.args[1]:
-            formula = BOUNDED[op.name]
+        if op.name in _BOUNDED and not isinstance(op.args[1], Var) and op.args[1] == op.args[1]:
+            formula = _BOUNDED[op.name]
         if op.name == "bitwise_invert" and out == "bool_":
             formula = FORMULAS["logical_not"]
         return [f"{self.names[op.out]} = {out}({formula.format(*operands)})"]
@@ -391,5 +391,5 @@ def _indent(lines: list[str]) -> list[str]:
 
 def _dtype(kind: Any) -> str:
     """Return the name of a dtype as a function that converts to it."""
-    name = str(kind.dtype).rpartition(".")[2]
+    name = dtype_name(kind)
     return "bool_" if name == "bool" else name

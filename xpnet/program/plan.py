@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry
 
-__all__ = ["Kind", "Plan", "plan"]
+__all__ = ["VIEWS", "Kind", "Plan", "plan"]
 
 # How an engine computes an entry: into buffers; into memory that it takes itself; as a view of its
 # first operand; or as it likes, so that the result may share the memory of any operand.
 Kind = Literal["buffer", "fresh", "view", "other"]
+
+# Functions whose results are views, in libraries that have views.
+VIEWS = frozenset(
+    {
+        *("broadcast_to", "expand_dims", "getitem", "matrix_transpose", "moveaxis"),
+        *("permute_dims", "reshape", "squeeze"),
+    }
+)
 
 
 class Plan(NamedTuple):
@@ -38,11 +46,20 @@ class Plan(NamedTuple):
     copied: dict[int, int]
     roots: list[frozenset[int]]
 
+    def stays(self, old: int, new: int) -> bool:
+        """Tell whether an array of the state has its new values where it had the old ones."""
+        return old in self.copied or self.donated.get(new) == old
+
+    def is_over(self, out: int, x: int) -> bool:
+        """Tell whether a result that is planned is computed where an operand is."""
+        if out in self.donated:
+            return self.donated[out] in (x, self.donated.get(x))
+        return self.places[out] == self.places.get(x)
+
 
 def plan(
     program: Program,
     kind: Callable[[Entry], Kind],
-    size: Callable[[Any], int],
     over: Callable[[Entry, int], list[int]],
 ) -> Plan:
     """Return where to keep what each entry computes.
@@ -53,8 +70,6 @@ def plan(
         What is to be run.
     kind : callable
         Tells how the engine computes an entry.
-    size : callable
-        Returns the bytes of an array.
     over : callable
         Returns the operands of an entry in whose memory one of its results may be computed, since
         each element is read before the one is written that takes its place.
@@ -102,7 +117,7 @@ def plan(
                 None,
             )
             if number is None:
-                number = _find(free, buffers, size(places[out]))
+                number = _find(free, buffers, places[out].nbytes)
             left.discard(number)
             taken[out] = number
         left |= {taken[out] for out in entry.outs if out in taken and last[out] < n}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.program.kernel import operation
-from xpnet.program.program import Program, references, substitute
+from xpnet.program.program import Program, evaluate, references
 from xpnet.program.record import Entry, Like, Var
 
 __all__ = ["Product", "join_epilogues"]
@@ -33,9 +33,7 @@ class Product:
     def __call__(self, *arrays: Any) -> Any:
         """Compute it with the functions that were recorded, one by one."""
         values = dict(zip(self.inputs, arrays, strict=True))
-        for entry in self.entries:
-            args, kwargs = substitute((entry.args, entry.kwargs), lambda var: values[var.place])
-            values[entry.outs[0]] = entry.function(*args, **kwargs)
+        evaluate(self.entries, values)
         return values[self.entries[-1].outs[0]]
 
 

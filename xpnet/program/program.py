@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Self
 
 from xpnet._typing import Array, Namespace
 from xpnet.program.record import Entry, Recording, Var
 from xpnet.scatter import copy
 
-__all__ = ["Program", "references", "substitute"]
+__all__ = ["Program", "evaluate", "references", "substitute"]
 
 
 class Program(NamedTuple):
@@ -83,6 +83,13 @@ class Program(NamedTuple):
     def numbers(self) -> list[int]:
         """Places of all host numbers."""
         return [place for _, places in self.hosts for place in places]
+
+
+def evaluate(entries: Iterable[Entry], values: dict[int, Any]) -> None:
+    """Compute entries with one result each as they were recorded; `values` has all by place."""
+    for entry in entries:
+        args, kwargs = substitute((entry.args, entry.kwargs), lambda var: values[var.place])
+        values[entry.outs[0]] = entry.function(*args, **kwargs)
 
 
 def references(x: Any) -> list[int]:

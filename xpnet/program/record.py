@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn, Self
 
@@ -38,16 +39,22 @@ class Like(NamedTuple):
     strides: Any  # of libraries that have them: in which order sums are formed depends on them
 
     @property
+    def nbytes(self) -> int:
+        """How many bytes its elements take, of a library that tells the size of a dtype."""
+        return math.prod(self.shape) * int(self.dtype.itemsize)
+
+    @property
     def is_contiguous(self) -> bool:
         """Whether elements lie one after another, in the order of rows, as far as is known."""
         if self.strides is None:
             return True
-        step = self.dtype.itemsize
-        for length, stride in zip(self.shape[::-1], self.strides[::-1], strict=True):
-            if length > 1 and stride != step:
-                return False
-            step *= length
-        return True
+        steps = zip(self.shape, self.strides, self.by_rows().strides, strict=True)
+        return all(length < 2 or stride == step for length, stride, step in steps)
+
+    def by_rows(self) -> Like:
+        """Return the same with elements one after another, in the order of rows."""
+        steps = (math.prod(self.shape[n + 1 :]) for n in range(len(self.shape)))
+        return self._replace(strides=tuple(step * self.dtype.itemsize for step in steps))
 
 
 class Entry(NamedTuple):

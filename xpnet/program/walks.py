@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from xpnet.program.c import CTYPES
-from xpnet.program.kernel import REDUCTIONS, Kernel, Operation
+from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, dtype_name
 from xpnet.program.program import references
 from xpnet.program.record import Like
 
-__all__ = ["Form", "Walk", "dtype_name", "form", "is_printable", "overwritable", "walks"]
+__all__ = ["Form", "Walk", "form", "is_printable", "overwritable", "walks"]
 
 # Whether a thread takes any elements, those of a row, or those of a column.
 Form = Literal["flat", "rows", "columns"]
@@ -95,8 +95,3 @@ def form(kernel: Kernel) -> Form:
     if any(kernel.roles[op.out] == "column" for op in kernel.operations):
         return "columns"
     return "rows" if {"row", "column"} & set(kernel.roles.values()) else "flat"
-
-
-def dtype_name(like: Any) -> str:
-    """Return the standard's name of the dtype of an array."""
-    return str(like.dtype).rpartition(".")[2]
