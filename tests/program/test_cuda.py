@@ -13,7 +13,7 @@ from xpnet.program.c import PRELUDE
 from xpnet.program.clean import clean
 from xpnet.program.cuda import Cuda, print_cuda
 from xpnet.program.fuse import fuse
-from xpnet.program.host import host, recorder
+from xpnet.program.host import host
 from xpnet.program.kernel import Kernel
 from xpnet.program.program import Program
 from xpnet.program.record import Like, Recording, Var
@@ -191,26 +191,11 @@ def an_input_is_read_twice(xp: Any, x: Any) -> Any:
 
 def record(function: Function, *arrays: Any) -> Program:
     """Return the cleaned program of ``function(xp, *arrays)``."""
-    recording = Recording(xn.array_namespace(*arrays))
-    token = recorder.set(recording)
-    try:
+    with Recording(xn.array_namespace(*arrays)) as recording:
         wrapped = [recording.wrap(array) for array in arrays]
         results = function(xn.array_namespace(*wrapped), *wrapped)
-        return clean(
-            Program(
-                base=recording.base,
-                entries=recording.entries,
-                kinds=recording.kinds,
-                state=[],
-                inputs=[x.place for x in wrapped],
-                hosts=recording.hosts,
-                constants=dict(recording.outside.values()),
-                results=tree.map(recording.reference, list(results)),
-                updates=[],
-            )
-        )
-    finally:
-        recorder.reset(token)
+        returned = tree.map(recording.reference, list(results))
+        return clean(Program.of(recording, [], [x.place for x in wrapped], returned, []))
 
 
 def refuses(kernel: Kernel) -> str | None:

@@ -13,7 +13,7 @@ import xpnet as xn
 from xpnet import losses, nn, optim, tree
 from xpnet.program.clean import clean
 from xpnet.program.fuse import fuse
-from xpnet.program.host import host, recorder
+from xpnet.program.host import host
 from xpnet.program.kernel import Kernel
 from xpnet.program.loops import print_loops
 from xpnet.program.program import Program
@@ -34,27 +34,14 @@ def record(function: Function, *arrays: Any, state: int = 0) -> Program:
 
     The first results take the places of as many arrays of state.
     """
-    recording = Recording(xn.array_namespace(*arrays))
-    token = recorder.set(recording)
-    try:
+    with Recording(xn.array_namespace(*arrays)) as recording:
         wrapped = [recording.wrap(array) for array in arrays]
         results = function(xn.array_namespace(*wrapped), *wrapped)
         results = list(results) if isinstance(results, tuple) else [results]
-        return clean(
-            Program(
-                base=recording.base,
-                entries=recording.entries,
-                kinds=recording.kinds,
-                state=[x.place for x in wrapped[:state]],
-                inputs=[x.place for x in wrapped[state:]],
-                hosts=recording.hosts,
-                constants=dict(recording.outside.values()),
-                results=tree.map(recording.reference, results[state:]),
-                updates=[recording.reference(x).place for x in results[:state]],
-            )
-        )
-    finally:
-        recorder.reset(token)
+        places = [x.place for x in wrapped]
+        updates = [recording.reference(x).place for x in results[:state]]
+        returned = tree.map(recording.reference, results[state:])
+        return clean(Program.of(recording, places[:state], places[state:], returned, updates))
 
 
 def kernels(program: Program) -> list[Kernel]:

@@ -14,7 +14,7 @@ import xpnet as xn
 from xpnet import tree
 from xpnet.program.clean import clean
 from xpnet.program.fuse import fuse
-from xpnet.program.host import host, recorder
+from xpnet.program.host import host
 from xpnet.program.plan import plan
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Recording
@@ -28,24 +28,13 @@ Function = Callable[..., Any]
 
 def record(function: Function, *arrays: Any, state: int = 0) -> Program:
     """Record a function of arrays; it returns the results and what the first ones become."""
-    recording = Recording(xn.array_namespace(*arrays))
-    token = recorder.set(recording)
-    try:
+    with Recording(xn.array_namespace(*arrays)) as recording:
         wrapped = [recording.wrap(array) for array in arrays]
         results, updates = function(*wrapped)
-        return Program(
-            base=recording.base,
-            entries=recording.entries,
-            kinds=recording.kinds,
-            state=[x.place for x in wrapped[:state]],
-            inputs=[x.place for x in wrapped[state:]],
-            hosts=recording.hosts,
-            constants=dict(recording.outside.values()),
-            results=tree.map(recording.reference, results),
-            updates=[recording.reference(x).place for x in updates],
-        )
-    finally:
-        recorder.reset(token)
+        places = [x.place for x in wrapped]
+        returned = tree.map(recording.reference, results)
+        after = [recording.reference(x).place for x in updates]
+        return Program.of(recording, places[:state], places[state:], returned, after)
 
 
 def names(program: Program) -> list[str]:
