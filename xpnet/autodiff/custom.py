@@ -73,8 +73,8 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Array:
         traced = [x for x in args if isinstance(x, TracedArray)]
-        hidden = [x for x in args if isinstance(x, (list, tuple, dict))]
-        if kwargs or hidden:
+        if kwargs or len(traced) < len(args):
+            hidden = [x for x in args if isinstance(x, (list, tuple, dict))]
             _refuse_differentiated(name, "by keyword", kwargs)
             _refuse_differentiated(name, "inside of a container", hidden)
             traced += [x for x in kwargs.values() if isinstance(x, TracedArray)]
@@ -108,7 +108,9 @@ def custom_gradient(function: Callable[..., tuple[Array, Callable[[Array], Any]]
                 f"got dtype {out.dtype}; convert it with xp.astype"
             )
         parents = [place(tape, x) for x in args]
-        likes = [Like(x.shape, x.dtype) if hasattr(x, "shape") else None for x in args]
+        likes = [
+            None if n < 0 else Like(x.shape, x.dtype) for n, x in zip(parents, args, strict=True)
+        ]
         tape.append((_pull_custom, vjp, name, parents, likes))
         return result
 

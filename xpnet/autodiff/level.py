@@ -64,9 +64,9 @@ class Level:
         traceback: TracebackType | None,
     ) -> None:
         self._opened.__exit__(kind, error, traceback)
-        for slot, original, traced in self._saved:
-            written = slot.role == BUFFER and slot.array is not traced
-            slot.put(self.lower(slot.array) if self.succeeded and written else original)
+        for (_, owner, key, role), original, traced in self._saved:
+            written = role == BUFFER and owner[key] is not traced
+            owner[key] = self.lower(owner[key]) if self.succeeded and written else original
 
     @property
     def below(self) -> Namespace:
@@ -158,21 +158,21 @@ class Level:
         Tied parameters, one array object in several slots, become one leaf under the first name;
         frozen in one place, they are frozen in all.
         """
-        slots = self._slots[id(stateful)]
+        slots, lifted = self._slots[id(stateful)], self._lifted
         frozen = {id(slot.array) for slot in slots if slot.role == FROZEN}
         leaves = {}
         for slot in slots:
-            original = slot.array
-            if isinstance(original, TracedArray) and self._lifted.get(id(original)) is original:
+            name, owner, key, role = slot
+            original = owner[key]
+            traced = lifted.get(id(original))
+            if traced is original:
                 continue  # another argument has brought the same module
-            traced = self._lifted.get(id(original))
             if traced is None:
-                if trainable and slot.role == PARAMETER and id(original) not in frozen:
-                    traced = leaves[slot.name] = self.leaf(original)
+                if trainable and role == PARAMETER and id(original) not in frozen:
+                    traced = leaves[name] = self.leaf(original)
                 else:
                     traced = self._constant(original)
-                self._lifted[id(original)] = traced
-                self._lifted[id(traced)] = traced
+                lifted[id(original)] = lifted[id(traced)] = traced
             self._saved.append((slot, original, traced))
-            slot.put(traced)
+            owner[key] = traced
         return leaves

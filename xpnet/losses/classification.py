@@ -6,6 +6,7 @@ clipped or shifted away from zero by an epsilon.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -114,6 +115,9 @@ def cross_entropy(
     logits, targets = _classes_last(xp, name, logits, targets, axis)
     labels = Labels(xp, name, logits, targets, class_weight, ignore_index)
     if from_logits and labels.are_plain(label_smoothing):
+        if sample_weight is None and reduction == "mean":
+            mean: Array = _mean_index_loss(logits, labels.targets)
+            return mean
         losses = _index_loss(logits, labels.targets)
     else:
         loss = _softmax_loss if from_logits else _log_loss
@@ -199,17 +203,28 @@ def _softmax_loss(logits: Array, q: Array) -> tuple[Array, Callable[[Array], tup
 
 @custom_gradient
 def _index_loss(logits: Array, y: Array) -> tuple[Array, Callable[[Array], tuple[Any, None]]]:
-    """-log softmax(logits)_y over the last axis, without what multiplies by 0 and 1."""
+    """-log softmax(logits)_y over the last axis."""
+    value, pull = _index(logits, y)
+    return value[..., 0], lambda grad: (pull(grad[..., None]), None)
+
+
+@custom_gradient
+def _mean_index_loss(logits: Array, y: Array) -> tuple[Array, Callable[[Array], tuple[Any, None]]]:
+    """The mean of `_index_loss`, whose gradient is one number for all samples."""
+    xp = array_namespace(logits, y)
+    value, pull = _index(logits, y)
+    count = math.prod(value.shape)
+    return xp.mean(value), lambda grad: (pull(grad / count), None)
+
+
+def _index(logits: Array, y: Array) -> tuple[Array, Callable[[Array], Array]]:
+    """-log softmax(logits)_y, and its gradient, without what multiplies by 0 and 1."""
     xp = array_namespace(logits, y)
     z, e, total = _shifted(xp, logits)
     hot = one_hot(y, logits.shape[-1])
     total = xp.where(is_class(y, logits.shape[-1])[..., None], total, xp.nan)
     value = xp.log(total) - xp.sum(xp.where(hot, z, 0.0), axis=-1, keepdims=True)
-
-    def vjp(grad: Array) -> tuple[Any, None]:
-        return grad[..., None] * (e * (1 / total) - xp.astype(hot, e.dtype)), None
-
-    return value[..., 0], vjp
+    return value, lambda grad: grad * (e * (1 / total) - xp.astype(hot, e.dtype))
 
 
 def _shifted(xp: Namespace, logits: Array) -> tuple[Array, Array, Array]:
