@@ -36,13 +36,17 @@ def leaves(tree: Tree) -> list[Any]:
     """Return the leaves of a tree in the order in which `map` visits them."""
     if not isinstance(tree, _BRANCHES):
         return [tree]
-    found = []
-    for member in tree.values() if isinstance(tree, dict) else tree:
+    found: list[Any] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(branch: Tree, found: list[Any]) -> None:
+    for member in branch.values() if isinstance(branch, dict) else branch:
         if isinstance(member, _BRANCHES):
-            found += leaves(member)
+            _collect(member, found)
         else:
             found.append(member)
-    return found
 
 
 def pairs(first: Tree, second: Tree) -> Iterator[tuple[Any, Any]]:

@@ -210,7 +210,7 @@ def _index_loss(logits: Array, y: Array) -> tuple[Array, Callable[[Array], tuple
 
 @custom_gradient
 def _mean_index_loss(logits: Array, y: Array) -> tuple[Array, Callable[[Array], tuple[Any, None]]]:
-    """The mean of `_index_loss`, whose gradient is one number for all samples."""
+    """mean(-log softmax(logits)_y), whose gradient is one number for all samples."""
     xp = array_namespace(logits, y)
     value, pull = _index(logits, y)
     count = math.prod(value.shape)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from xpnet import tree
 from xpnet._typing import Array
@@ -20,11 +20,10 @@ from xpnet.program.explain import explain
 from xpnet.program.host import HostNumber, recorder
 from xpnet.program.program import Program
 from xpnet.program.record import RecordedArray, Recording
-from xpnet.program.run import Run
+from xpnet.program.run import Run, check_inputs
 from xpnet.program.signature import State, signature
-from xpnet.random import Generator
 from xpnet.scatter import copy
-from xpnet.state import Slot, Stateful
+from xpnet.state import Stateful
 from xpnet.wrapping import WrappedArray, is_writable
 
 __all__ = ["Compiled", "compile"]
@@ -90,28 +89,6 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the fie
     return Compiled(function)
 
 
-class _Known(NamedTuple):
-    """A program, and what of Python's it counts and changes."""
-
-    run: Run
-    generators: list[Generator]
-    changed: list[int]  # which of the state's arrays
-
-    def __call__(self, leaves: list[Any], state: State, name: str) -> Any:
-        """Run the program; if that fails, nothing was counted."""
-        slots = [state.groups[n][0] for n in self.changed]
-        _check_inputs(name, leaves, {id(slot.array): slot for slot in slots})
-        hosted, draws = state.hosted(), [generator.draws for generator in self.generators]
-        try:
-            return self.run(leaves, state)
-        except BaseException:
-            for members, before in hosted:
-                members.update(before)
-            for generator, count in zip(self.generators, draws, strict=True):
-                generator.draws = count
-            raise
-
-
 class Compiled(Generic[P, R]):
     """A function that is recorded when it is called with something new.
 
@@ -129,8 +106,9 @@ class Compiled(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.recordings = 0
         self._function = function
-        self._known: dict[Any, _Known] = {}
+        self._known: dict[Any, Run] = {}
         self._last: Run | None = None
+        self._recent: tuple[Any, State] | None = None  # the arguments and the state of `_last`
         self._name = f"compile of {getattr(function, '__name__', 'function')}"
         self._state = State(())
         # A program computes in memory of its own; a schedule may call the function again.
@@ -150,10 +128,11 @@ class Compiled(Generic[P, R]):
             self._state = State(statefuls)
         state = self._state
         arguments = signature((args, kwargs), self._name)
-        known = self._known.get((arguments, state.key))
-        if known is not None:
-            self._last = known.run
-            return cast("R", known(leaves, state, self._name))
+        same = self._recent == (arguments, state)  # saves a lookup by the key of the state
+        run = self._last if same else self._known.get((arguments, state.key))
+        if run is not None:
+            self._last, self._recent = run, (arguments, state)
+            return cast("R", run(leaves, state))
         arrays = [leaf for leaf in leaves if is_array(leaf)]
         arrays += [group[0].array for group in state.groups]
         if any(isinstance(array, WrappedArray) for array in arrays):
@@ -192,8 +171,10 @@ class Compiled(Generic[P, R]):
             result = self._function(*inner_args, **inner_kwargs)
             repeats = entered.leave()
             if repeats:
-                changed = {id(x): slot for x, slot in before if entered.changes(slot)}
-                _check_inputs(self._name, leaves, changed)
+                changed = [(x, slot) for x, slot in before if entered.changes(slot)]
+                given = [leaf for leaf in leaves if is_array(leaf)]
+                slots = [slot for _, slot in changed]
+                check_inputs(self._name, given, [x for x, _ in changed], slots)
             results = tree.map(lambda leaf: _result(recording, self._name, leaf), result)
             entered.succeeded = True
         self.recordings += 1
@@ -206,11 +187,11 @@ class Compiled(Generic[P, R]):
             program = clean(Program.of(recording, places, inputs, results, updates))
             which = [n for n, leaf in enumerate(leaves) if is_array(leaf)]
             backend, calls = owner(type(arrays[0])), len(recording.entries)
-            run = Run(program, state, which, entered.assigned, backend, calls)
-            self._known = {key: x for key, x in self._known.items() if x.run.state.is_alive}
-            changes = [n for n, group in enumerate(state.groups) if entered.changes(group[0])]
-            self._known[arguments, state.key] = _Known(run, list(entered.draws), changes)
-            self._last = run
+            draws = list(entered.draws)
+            run = Run(program, state, which, entered.assigned, backend, calls, self._name, draws)
+            self._known = {key: x for key, x in self._known.items() if x.state.is_alive}
+            self._known[arguments, state.key] = self._last = run
+            self._recent = arguments, state
         return tree.map(_lowered, result)
 
     @property
@@ -240,18 +221,6 @@ class Compiled(Generic[P, R]):
         if self._last is None:
             raise CompileError(f"{self._name}: it was not called yet, so there is no program")
         return self._last
-
-
-def _check_inputs(name: str, leaves: list[Any], changed: Mapping[int, Slot]) -> None:
-    """Refuse an array that the program writes to, or a view of it, as an input."""
-    for leaf in leaves:
-        if is_array(leaf):
-            slot = changed.get(id(leaf)) or changed.get(id(getattr(leaf, "base", None)))
-            if slot is not None:
-                raise CompileError(
-                    f"{name}: an array among the arguments is {slot.name!r} of a module or "
-                    "optimizer, or a view of it, which the step overwrites; pass a copy"
-                )
 
 
 def _result(recording: Recording, name: str, leaf: Any) -> Any:

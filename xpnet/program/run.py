@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet import tree
+from xpnet._typing import Array
 from xpnet.backend import Backend
+from xpnet.errors import CompileError
 from xpnet.program.program import Program, substitute
 from xpnet.program.record import Var
 from xpnet.program.signature import State
 from xpnet.program.source import print_program
-from xpnet.state import changes
+from xpnet.random import Generator
+from xpnet.state import Slot, changes
 
-__all__ = ["Run"]
+__all__ = ["Run", "check_inputs"]
 
 
 class Run:
@@ -32,6 +35,10 @@ class Run:
         Whose engine runs it.
     recorded : int
         How many calls were recorded, before the program was cleaned.
+    name : str
+        What messages call it.
+    generators : list of Generator
+        Whose draws it counts.
     """
 
     def __init__(
@@ -42,14 +49,19 @@ class Run:
         assigned: list[tuple[dict[str, Any], str, Any]],
         backend: Backend | None,
         recorded: int,
+        name: str,
+        generators: list[Generator],
     ) -> None:
         self.program, self.recorded = program, recorded
+        self._name, self._generators = name, generators
         printed = None if backend is None else backend.engine(program)
         self.printed = print_program(program) if printed is None else printed
         self._step = self.printed.function()
         self._computes = [compute for compute, _ in program.hosts]
         self._which = which
         self._assigned = assigned
+        pairs = zip(program.state, program.updates, strict=True)
+        self._changed = [n for n, (old, new) in enumerate(pairs) if old != new]
         self._bind(state)
         found: list[Var] = []
 
@@ -64,22 +76,34 @@ class Run:
         """Read and change the arrays where they are kept now."""
         self.state = state
         self._read = [(group[0].owner, group[0].key) for group in state.groups]
-        pairs = zip(self.program.state, self.program.updates, strict=True)
-        self._write = [
-            [(slot.owner, slot.key) for slot in group]
-            for group, (old, new) in zip(state.groups, pairs, strict=True)
-            if old != new
-        ]
+        self._slots = [state.groups[n][0] for n in self._changed]
+        self._write = [[(slot.owner, slot.key) for slot in state.groups[n]] for n in self._changed]
 
     def __call__(self, leaves: list[Any], state: State) -> Any:
-        """Run the program on the arrays among the leaves of a call's arguments."""
+        """Run the program on the arrays among the leaves of a call's arguments.
+
+        If that fails, nothing was counted.
+        """
         if state is not self.state:
             self._bind(state)
         arguments = [owner[key] for owner, key in self._read]
-        arguments += [leaves[n] for n in self._which]
-        for compute in self._computes:
-            arguments += tree.leaves(compute())
-        outputs = self._step(*arguments)
+        inputs = [leaves[n] for n in self._which]
+        check_inputs(self._name, inputs, [arguments[n] for n in self._changed], self._slots)
+        hosted, draws = state.hosted(), [generator.draws for generator in self._generators]
+        try:
+            arguments += inputs
+            for compute in self._computes:
+                arguments += tree.leaves(compute())
+            return self._finish(self._step(*arguments))
+        except BaseException:
+            for members, before in hosted:
+                members.update(before)
+            for generator, count in zip(self._generators, draws, strict=True):
+                generator.draws = count
+            raise
+
+    def _finish(self, outputs: list[Any]) -> Any:
+        """Put what has changed where it belongs, and return the results."""
         for slots, array in zip(self._write, outputs[self._count :], strict=True):
             for owner, key in slots:
                 owner[key] = array
@@ -90,6 +114,19 @@ class Run:
         if type(results) is _Place:
             return outputs[results]
         return tree.map(lambda leaf: outputs[leaf] if type(leaf) is _Place else leaf, results)
+
+
+def check_inputs(name: str, inputs: list[Array], changed: list[Array], slots: list[Slot]) -> None:
+    """Refuse an array that a program writes to, which is in one of `slots`, or a view of it."""
+    places = list(map(id, changed))
+    for array in inputs:
+        for x in (array, getattr(array, "base", None)):
+            if id(x) in places:
+                raise CompileError(
+                    f"{name}: an array among the arguments is {slots[places.index(id(x))].name!r} "
+                    "of a module or optimizer, or a view of it, which the step overwrites; pass "
+                    "a copy"
+                )
 
 
 class _Place(int):

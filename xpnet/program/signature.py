@@ -26,9 +26,9 @@ def signature(tree: Tree, name: str) -> Hashable:
     if isinstance(tree, Stateful):
         return ref(tree)
     if isinstance(tree, (list, tuple)):
-        return (type(tree), *(signature(member, name) for member in tree))
+        return (type(tree), *[signature(member, name) for member in tree])
     if isinstance(tree, dict):
-        return (dict, *((key, signature(member, name)) for key, member in tree.items()))
+        return (dict, *[(key, signature(member, name)) for key, member in tree.items()])
     try:
         hash(tree)
     except TypeError:
@@ -72,7 +72,7 @@ class State:
         self._empty: list[Any] = []
         self._containers: list[tuple[Any, Any, list[Any], list[Any]]] = []
         self._seen: set[int] = set()
-        self._hosted: list[tuple[dict[str, Any], frozenset[str]]] = []
+        self._hosted: list[tuple[dict[str, Any], list[str]]] = []
         self.key = tuple(map(self._key, statefuls))
 
     def is_of(self, statefuls: Iterable[Stateful]) -> bool:
@@ -92,7 +92,7 @@ class State:
     def hosted(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return what Python counts for them, as it is now, and the dicts where it does."""
         return [
-            (d, {name: dict(x) if type(x) is dict else x for name, x in d.items() if name in names})
+            (d, {name: x.copy() if type(x := d[name]) is dict else x for name in names})
             for d, names in self._hosted
         ]
 
@@ -110,7 +110,7 @@ class State:
                 return ref(x)
             self._seen.add(id(x))
             if x.hosted:
-                self._hosted.append((vars(x), x.hosted))
+                self._hosted.append((vars(x), [name for name in vars(x) if name in x.hosted]))
             return ref(x), *self._members(vars(x), skip=x.hosted)
         if isinstance(x, (dict, list)):
             keys = list(x) if isinstance(x, dict) else range(len(x))
