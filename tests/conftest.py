@@ -139,6 +139,20 @@ def syncs() -> tuple[str, ...]:
     return SYNCS
 
 
+@pytest.fixture
+def kernels(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Compile kernels, which `tests/conftest.py` switches off, into a folder of this process."""
+    numba = pytest.importorskip("numba")
+    fast = pytest.importorskip("xpnet_backends.numpy.fast")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "kernels"))
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    yield
+    fast._import_error.cache_clear()  # what a test has pretended
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     xn.seed(0)

@@ -10,12 +10,13 @@ third.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NoReturn
 from weakref import ref
 
 from xpnet.errors import TracedArrayError
 
-__all__ = ["OUTSIDE", "Hidden", "claim", "share"]
+__all__ = ["OUTSIDE", "Hidden", "claim", "overwritten", "share"]
 
 
 class Group(list[Any]):
@@ -77,6 +78,16 @@ def claim(x: Any, operation: str, *, but: Any = None) -> None:
             f"one; {cure}"
         )
     x.group = None
+
+
+def overwritten(arrays: Iterable[Any], written: Iterable[Any]) -> int | None:
+    """Return which of the arrays that are written to is one of `arrays`, or its base, if any."""
+    places = list(map(id, written))
+    for array in arrays:
+        for x in (array, getattr(array, "base", None)):
+            if id(x) in places:
+                return places.index(id(x))
+    return None
 
 
 class Hidden:

@@ -100,14 +100,26 @@ def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
     return None
 
 
-def in_rows(array: Any) -> Any:
-    """Return an array by rows: itself, or a copy."""
+def in_rows(array: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array of the state by rows: itself, or a copy."""
+    _check_kind(array, shape, dtype)
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-def in_columns(array: Any) -> Any:
-    """Return an array by columns: itself, or a copy."""
+def in_columns(array: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array of the state by columns: itself, or a copy."""
+    _check_kind(array, shape, dtype)
     return array if array.flags.f_contiguous else np.asfortranarray(array)
+
+
+def _check_kind(array: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse what loops would read as something else."""
+    if array.shape != shape or array.dtype != dtype:
+        raise TypeError(
+            f"expected an array of shape {shape} and {dtype} in a model or optimizer, as when the "
+            f"step was recorded, found shape {array.shape} and {array.dtype}; it was replaced by "
+            "hand, write into it instead: x[...] = new"
+        )
 
 
 class _Fused(Planned):
@@ -131,8 +143,9 @@ class _Fused(Planned):
         lines = []
         for place in self._seen_whole():
             function = in_columns if place in self._turned else in_rows
-            name = self.names[place]
-            lines.append(f"{name} = {self.bind(function.__name__, function)}({name})")
+            name, like = self.names[place], self.program.kinds[place]
+            call = f"{self.bind(function.__name__, function)}({name}, {like.shape}, "
+            lines.append(f"{name} = {call}{self.bind('dtype', like.dtype)})")
         return lines
 
     def _seen_whole(self) -> list[int]:

@@ -199,3 +199,55 @@ def test_recording_takes_no_second_copy_of_the_state() -> None:
         tracemalloc.stop()
     state = 3 * sum(x.nbytes for x in model.parameters().values())
     assert peak < state / 2
+
+
+@pytest.fixture(params=["NumPy", "kernels"])
+def engine(request: pytest.FixtureRequest) -> None:
+    """Run a test on each of NumPy's engines."""
+    if request.param == "kernels":
+        request.getfixturevalue("kernels")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_kernels_update_as_the_method_does(kernels: None, case: str) -> None:
+    (ours, calls), (plain, _) = make(case, promises=True), make(case, promises=False)
+    ours.overrides = plain.overrides = {}
+    models = [nn.Linear(5, 7, rng=xn.Generator(1)) for _ in range(2)]
+    for n in range(6):
+        rng = np.random.default_rng(n)
+        grads = {
+            name: rng.normal(size=array.shape).astype(np.float32)
+            for name, array in models[0].parameters().items()
+        }
+        ours.update(models[0], grads)
+        plain.update(models[1], grads)
+    assert len(calls) < len(grads) * 6
+    for one, other in [(models[0], models[1]), (ours, plain)]:
+        for slot, twin in zip(one.slots(), other.slots(), strict=True):
+            np.testing.assert_allclose(slot.array, twin.array, rtol=1e-6, atol=1e-7)
+
+
+def test_an_update_that_fails_was_not_counted(engine: None) -> None:
+    model, optimizer = nn.Linear(3, 2), optim.Adam(0.1)
+    grads = {name: np.ones_like(array) for name, array in model.parameters().items()}
+    for _ in range(5):
+        optimizer.update(model, grads)
+    moments = optimizer.state["weight"]
+    moments["mean"] = moments["mean"].astype(int)
+    before = {name: array.copy() for name, array in model.parameters().items()}
+    with pytest.raises(TypeError):
+        optimizer.update(model, grads)
+    assert optimizer.steps == 5
+    assert optimizer.state_dict()["updates"] == {"weight": 5, "bias": 5}
+    for name, array in model.parameters().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_gradient_may_be_a_view_of_its_parameter(engine: None) -> None:
+    model, expected = nn.Linear(3, 3, bias=False), np.arange(9, dtype=np.float32).reshape(3, 3)
+    model.weight = expected
+    optimizer = optim.SGD(0.5)
+    for _ in range(5):
+        optimizer.update(model, {"weight": model.weight.T})
+        expected = expected - np.float32(0.5) * expected.T
+    np.testing.assert_array_equal(model.weight, expected)

@@ -1,6 +1,6 @@
 """What the tests of programs share.
 
-A comparison of a compiled run with a plain one; kernels compiled by Numba; CUDA C without a GPU: a
+A comparison of a compiled run with a plain one; CUDA C without a GPU: a
 CPU that runs it, thread by thread (emulated.h), and its compiler.
 """
 
@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,20 +25,6 @@ import pytest
 from xpnet import tree
 from xpnet.backend import discover
 from xpnet.namespace import is_array
-
-
-@pytest.fixture
-def kernels(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Compile kernels, which `tests/conftest.py` switches off, into a folder of this process."""
-    numba = pytest.importorskip("numba")
-    fast = pytest.importorskip("xpnet_backends.numpy.fast")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "kernels"))
-    monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    yield
-    fast._import_error.cache_clear()  # what a test has pretended
 
 
 @pytest.fixture

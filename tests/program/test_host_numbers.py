@@ -88,3 +88,28 @@ def test_arrays_that_are_not_recorded_do_not_take_it_either(lib: Any) -> None:
     with pytest.raises(TypeError):  # of each library its own, where it does not ask the number
         raw_with_a_host_number(lib, xn.compile)
     raw_with_a_host_number(lib, lambda function: function)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([1, 0.5], "were of the types int when it was recorded and are float now"),
+        ([True, 2], "int"),
+    ],
+)
+def test_a_number_does_not_change_to_a_type_that_promotes_otherwise(
+    numbers: list[Any], expected: str
+) -> None:
+    given = iter(numbers)
+    scale = xn.compile(lambda x: x * host(lambda: next(given)))
+    scale(np.arange(3))
+    with pytest.raises(CompileError, match=expected):
+        scale(np.arange(3))
+
+
+def test_an_integer_may_stand_for_a_float() -> None:
+    numbers = iter([0.5, 2])
+    scale = xn.compile(lambda x: x * host(lambda: next(numbers)))
+    assert scale(np.asarray([2.0])) == [1.0]
+    assert scale(np.asarray([2.0])) == [4.0]
+    assert scale.recordings == 1

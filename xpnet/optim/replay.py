@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from xpnet import tree
 from xpnet._typing import Array
-from xpnet.aliasing import OUTSIDE
+from xpnet.aliasing import OUTSIDE, overwritten
 from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import Backend, owner
 from xpnet.namespace import array_namespace, is_array
@@ -78,10 +78,19 @@ class Replay:
         update = self._known(optimizer, model).get(_kinds(grads))
         if not isinstance(update, _Update):
             return False
-        arguments = [slots[0].array for slots in self._groups]
-        arguments += [grads[name] for name in self._names]
-        arguments += tree.leaves(optimizer._count(self._names))
-        for place, array in zip(update.written, update.function(*arguments), strict=True):
+        state = [slots[0].array for slots in self._groups]
+        given = [grads[name] for name in self._names]
+        if overwritten(given, state) is not None:
+            return False  # it is written to while it is read, which the library takes care of
+        counted = self._states[0].hosted()
+        try:
+            numbers = tree.leaves(optimizer._count(self._names))
+            outputs = update.function(*state, *given, *numbers)
+        except BaseException:
+            for members, before in counted:
+                members.update(before)
+            raise
+        for place, array in zip(update.written, outputs, strict=True):
             for slot in self._groups[place]:
                 slot.put(array)
         return True

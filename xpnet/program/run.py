@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnet import tree
 from xpnet._typing import Array
+from xpnet.aliasing import overwritten
 from xpnet.backend import Backend
 from xpnet.errors import CompileError
 from xpnet.program.program import Program, substitute
@@ -58,6 +59,7 @@ class Run:
         self.printed = print_program(program) if printed is None else printed
         self._step = self.printed.function()
         self._computes = [compute for compute, _ in program.hosts]
+        self._types = [type(program.kinds[place]) for place in program.numbers]
         self._which = which
         self._assigned = assigned
         pairs = zip(program.state, program.updates, strict=True)
@@ -91,16 +93,37 @@ class Run:
         check_inputs(self._name, inputs, [arguments[n] for n in self._changed], self._slots)
         hosted, draws = state.hosted(), [generator.draws for generator in self._generators]
         try:
-            arguments += inputs
-            for compute in self._computes:
-                arguments += tree.leaves(compute())
-            return self._finish(self._step(*arguments))
+            numbers = [x for compute in self._computes for x in tree.leaves(compute())]
+            if list(map(type, numbers)) != self._types:
+                numbers = self._typed(numbers)
+            return self._finish(self._step(*arguments, *inputs, *numbers))
         except BaseException:
             for members, before in hosted:
                 members.update(before)
             for generator, count in zip(self._generators, draws, strict=True):
                 generator.draws = count
             raise
+
+    def _typed(self, numbers: list[Any]) -> list[Any]:
+        """Return host numbers as they were recorded: which dtypes they promote to is the program's.
+
+        Raises
+        ------
+        CompileError
+            If there are more or fewer, or one that was an integer is none any more.
+        """
+        given = [type(number) for number in numbers]
+        pairs = list(zip(given, self._types, strict=False))
+        if len(given) != len(self._types) or any(
+            now is not then and (now, then) != (int, float) for now, then in pairs
+        ):
+            now, then = ([each.__name__ for each in types] for types in (given, self._types))
+            raise CompileError(
+                f"{self._name}: expected the same numbers in every step, which were of the types "
+                f"{', '.join(then)} when it was recorded and are {', '.join(now)} now; return "
+                "floats from every function that is given to host"
+            )
+        return [then(number) for number, then in zip(numbers, self._types, strict=True)]
 
     def _finish(self, outputs: list[Any]) -> Any:
         """Put what has changed where it belongs, and return the results."""
@@ -118,15 +141,12 @@ class Run:
 
 def check_inputs(name: str, inputs: list[Array], changed: list[Array], slots: list[Slot]) -> None:
     """Refuse an array that a program writes to, which is in one of `slots`, or a view of it."""
-    places = list(map(id, changed))
-    for array in inputs:
-        for x in (array, getattr(array, "base", None)):
-            if id(x) in places:
-                raise CompileError(
-                    f"{name}: an array among the arguments is {slots[places.index(id(x))].name!r} "
-                    "of a module or optimizer, or a view of it, which the step overwrites; pass "
-                    "a copy"
-                )
+    place = overwritten(inputs, changed)
+    if place is not None:
+        raise CompileError(
+            f"{name}: an array among the arguments is {slots[place].name!r} of a module or "
+            "optimizer, or a view of it, which the step overwrites; pass a copy"
+        )
 
 
 class _Place(int):
