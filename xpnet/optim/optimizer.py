@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-import operator
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -23,6 +20,7 @@ from xpnet.optim.settings import (
     check_overrides,
     check_setting,
     hint,
+    matching,
     rate_at,
     unmatched,
 )
@@ -329,11 +327,12 @@ class Optimizer(Stateful):
         rates: dict[int, float] = {}  # a schedule is called once an update
         made: dict[tuple[int, int], dict[str, float]] = {}  # equal for most parameters
         found = {}
+        updates = self._updates
         for name, settings in list(self._settings(names)):
-            step = self._updates.get(name, 0) + 1
-            if (id(settings), step) not in made:
-                made[id(settings), step] = self._numbers(settings, step, rates)
-            found[name] = made[id(settings), step]
+            key = id(settings), updates.get(name, 0) + 1
+            if key not in made:
+                made[key] = self._numbers(settings, key[1], rates)
+            found[name] = made[key]
         return found
 
     def _numbers(
@@ -476,13 +475,13 @@ class Optimizer(Stateful):
 
     def _settings(self, names: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield the name of each parameter and the settings that hold for it."""
-        general = MappingProxyType({name: vars(self)[name] for name in self._tunable})
+        own, overrides = vars(self), self.overrides
+        general = MappingProxyType({name: own[name] for name in self._tunable})
         for name in names:
-            own = [x for pattern, x in self.overrides.items() if fnmatchcase(name, pattern)]
-            yield (
-                name,
-                MappingProxyType(functools.reduce(operator.or_, own, general)) if own else general,
-            )
+            settings = general
+            for pattern in matching(name, *overrides) if overrides else ():
+                settings = MappingProxyType(settings | overrides[pattern])
+            yield name, settings
 
     def _step(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]

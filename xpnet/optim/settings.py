@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
-__all__ = ["Overrides", "Rate", "check_overrides", "check_setting", "hint", "rate_at", "unmatched"]
+__all__ = [
+    "Overrides",
+    "Rate",
+    "check_overrides",
+    "check_setting",
+    "hint",
+    "matching",
+    "rate_at",
+    "unmatched",
+]
 
 Rate = float | Callable[[int], float]
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -57,11 +67,15 @@ def check_overrides(
     return checked
 
 
+@functools.lru_cache(maxsize=4096)
+def matching(name: str, *patterns: str) -> list[str]:
+    """Return those of the patterns that match a name."""
+    return [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+
+
 def unmatched(overrides: Overrides, names: Collection[str]) -> list[str]:
     """Return the patterns that match none of these names."""
-    return [
-        pattern for pattern in overrides if not any(fnmatchcase(name, pattern) for name in names)
-    ]
+    return [pattern for pattern in overrides if not any(matching(name, pattern) for name in names)]
 
 
 def hint(name: str, known: Collection[str]) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from xpnet import tree
 from xpnet._typing import Array
 from xpnet.aliasing import overwritten
 from xpnet.backend import Backend
 from xpnet.errors import CompileError
-from xpnet.program.program import Program, substitute
-from xpnet.program.record import Var
+from xpnet.program.program import Program, references, substitute
+from xpnet.program.record import Like, Var
 from xpnet.program.signature import State
 from xpnet.program.source import print_program
 from xpnet.random import Generator
 from xpnet.state import Slot, changes
 
 __all__ = ["Run", "check_inputs"]
+
+_FLOATING = ("real floating", "complex floating")
 
 
 class Run:
@@ -59,7 +61,7 @@ class Run:
         self.printed = print_program(program) if printed is None else printed
         self._step = self.printed.function()
         self._computes = [compute for compute, _ in program.hosts]
-        self._types = [type(program.kinds[place]) for place in program.numbers]
+        self._promoting = _promoting(program)
         self._which = which
         self._assigned = assigned
         pairs = zip(program.state, program.updates, strict=True)
@@ -94,8 +96,9 @@ class Run:
         hosted, draws = state.hosted(), [generator.draws for generator in self._generators]
         try:
             numbers = [x for compute in self._computes for x in tree.leaves(compute())]
-            if list(map(type, numbers)) != self._types:
-                numbers = self._typed(numbers)
+            for n, then in self._promoting.items():
+                if type(numbers[n]) is not then:
+                    self._refuse_type(then, numbers[n])
             return self._finish(self._step(*arguments, *inputs, *numbers))
         except BaseException:
             for members, before in hosted:
@@ -104,26 +107,12 @@ class Run:
                 generator.draws = count
             raise
 
-    def _typed(self, numbers: list[Any]) -> list[Any]:
-        """Return host numbers as they were recorded: which dtypes they promote to is the program's.
-
-        Raises
-        ------
-        CompileError
-            If there are more or fewer, or one that was an integer is none any more.
-        """
-        given = [type(number) for number in numbers]
-        pairs = list(zip(given, self._types, strict=False))
-        if len(given) != len(self._types) or any(
-            now is not then and (now, then) != (int, float) for now, then in pairs
-        ):
-            now, then = ([each.__name__ for each in types] for types in (given, self._types))
-            raise CompileError(
-                f"{self._name}: expected the same numbers in every step, which were of the types "
-                f"{', '.join(then)} when it was recorded and are {', '.join(now)} now; return "
-                "floats from every function that is given to host"
-            )
-        return [then(number) for number, then in zip(numbers, self._types, strict=True)]
+    def _refuse_type(self, then: type, number: Any) -> NoReturn:
+        raise CompileError(
+            f"{self._name}: a number that meets an array of integers was of type {then.__name__} "
+            f"when the step was recorded and is {number!r} now, which promotes it to another "
+            "dtype; let the function that is given to host always return floats"
+        )
 
     def _finish(self, outputs: list[Any]) -> Any:
         """Put what has changed where it belongs, and return the results."""
@@ -137,6 +126,18 @@ class Run:
         if type(results) is _Place:
             return outputs[results]
         return tree.map(lambda leaf: outputs[leaf] if type(leaf) is _Place else leaf, results)
+
+
+def _promoting(program: Program) -> dict[int, type]:
+    """Return which host numbers meet arrays of integers, whose results depend on their type."""
+    kinds, places = program.kinds, {place: n for n, place in enumerate(program.numbers)}
+    found = {}
+    for entry in program.entries:
+        met = references((entry.args, entry.kwargs))
+        arrays = [kinds[place] for place in met if isinstance(kinds[place], Like)]
+        if not any(program.base.isdtype(like.dtype, _FLOATING) for like in arrays):
+            found.update({places[x]: type(kinds[x]) for x in met if x in places})
+    return found
 
 
 def check_inputs(name: str, inputs: list[Array], changed: list[Array], slots: list[Slot]) -> None:
