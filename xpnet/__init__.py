@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         special,
         train,
     )
+    from xpnet.interop.safetensors import load, save
     from xpnet.program import compile  # noqa: A004 - the field's word
     from xpnet.train import Trainer
 
@@ -75,12 +76,14 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
     "losses",
     "metrics",
     "nn",
     "optim",
     "plots",
     "random",
+    "save",
     "seed",
     "special",
     "stop_gradient",
@@ -110,6 +113,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"xpnet.{name}")
     if name == "compile":
         return importlib.import_module("xpnet.program").compile
+    if name in ("load", "save"):
+        return getattr(importlib.import_module("xpnet.interop.safetensors"), name)
     if name == "Trainer":
         return importlib.import_module("xpnet.train").Trainer
     raise AttributeError(f"module 'xpnet' has no attribute {name!r}")

@@ -7,12 +7,12 @@ from typing import Any
 from xpnet._typing import Array, Device, DType, HostArray
 from xpnet.autodiff.tape import CONSTANT, TracedArray, raw
 from xpnet.backend import host, owner, selection
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import array_namespace, dtype_kind, is_array
 from xpnet.scatter import copy
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["asarray", "copy_like", "put_like", "to_host"]
+__all__ = ["asarray", "copy_like", "narrow", "put_like", "to_host"]
 
 
 def asarray(
@@ -115,8 +115,18 @@ def copy_like(array: Array, like: Array) -> Array:
     """Copy an array of any library to the library, device and dtype of `like`."""
     xp = array_namespace(like)
     moves = array_namespace(array) is not xp or array.device != like.device
-    array = put_like(to_host(array), like) if moves else copy(array)
+    array = put_like(narrow(to_host(array), like), like) if moves else copy(array)
     return xp.astype(array, like.dtype, copy=False)
+
+
+def narrow(array: HostArray, like: Array) -> HostArray:
+    """Return real numbers as float32 or, if `like` is wider, float64: devices may lack others."""
+    xp = host().namespace()
+    if not xp.isdtype(array.dtype, "real floating"):
+        return array
+    wide = dtype_kind(like) and array_namespace(like).finfo(like.dtype).bits > 32
+    narrowed: HostArray = xp.astype(array, xp.float64 if wide else xp.float32, copy=False)
+    return narrowed
 
 
 def _on_host(x: Any) -> HostArray:

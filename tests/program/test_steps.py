@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -358,6 +359,26 @@ def test_two_hundred_steps_of_kernels_equal_plain_ones(
     plain = run(CASES[name], lib, 200, compiled=False)
     compiled = run(CASES[name], lib, 200, compiled=True)
     assert_same(lib, compiled[:3], plain[:3])
+
+
+@pytest.mark.parametrize("lib", ["numpy"], indirect=True)
+def test_kernels_use_weights_that_were_loaded_meanwhile(
+    lib: Any, tmp_path: Path, assert_same: Callable[..., None], kernels: None
+) -> None:
+    pytest.importorskip("safetensors")
+    file = tmp_path / "model.safetensors"
+    xn.save(mlp(), file)
+    results = []
+    for wrap in (lambda step: step, xn.compile):
+        xn.seed(1)
+        model = mlp()
+        made = training(lib, model, optim.Adam(0.01))
+        step, [batch, *_] = wrap(made.step), made.batches
+        values = [step(*made.state, *batch) for _ in range(3)]
+        xn.load(model, file)
+        values += [step(*made.state, *batch) for _ in range(3)]
+        results.append([values, model.state_dict()])
+    assert_same(lib, *results)
 
 
 def test_the_comparison_can_fail(lib: Any, assert_same: Callable[..., None]) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from xpnet.errors import DataError
 
-__all__ = ["STATE", "TENSORS", "discard", "read", "read_limited", "verify", "write"]
+__all__ = ["STATE", "TENSORS", "discard", "read", "read_limited", "replace_file", "verify", "write"]
 
 STATE = "state.json"
 TENSORS = ".safetensors"
@@ -63,6 +63,19 @@ def write(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     with contextlib.suppress(OSError):  # what is wanted is there; the next one tries again
         if _exists(old):
             _discard(old, path)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write one file in the place of `path`; at any moment the old or the new one is there."""
+    new = _temporary(path)
+    try:
+        _write_file(new, content)
+        os.replace(new, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
+    _sync(path.parent)
 
 
 def discard(path: Path) -> None:

@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 from xpnet._typing import HostArray, Tree
-from xpnet.checkpoint.tensors import DTYPES
+from xpnet.checkpoint.tensors import on_host
 from xpnet.errors import DataError
 from xpnet.namespace import is_array
-from xpnet.transfer import to_host
 
 __all__ = ["decode", "encode"]
 
@@ -59,7 +58,7 @@ def encode(tree: Tree, part: str, where: str) -> tuple[Any, dict[str, HostArray]
                 f"{'another array has it' if name in arrays else 'safetensors files reserve it'}; "
                 "rename a key"
             )
-        arrays[name] = _on_host(tree, here)
+        arrays[name] = on_host(tree, here)
         return {_ARRAY: name}
 
     return visit(tree, ()), arrays
@@ -104,16 +103,3 @@ def decode(encoded: Any, arrays: dict[str, HostArray], where: str) -> Tree:
             f"{', '.join(sorted(unused))}; {_FOREIGN}"
         )
     return tree
-
-
-def _on_host(array: Any, here: str) -> HostArray:
-    try:
-        host = to_host(array)
-    except TypeError as error:  # traced, or of a dtype that host memory does not have
-        raise TypeError(f"{here}: {error}") from error
-    if host.dtype.name not in DTYPES:
-        raise TypeError(
-            f"{here}: expected an array of dtype {', '.join(DTYPES)}, got {host.dtype.name}; cast "
-            "it, or save the real and imaginary parts of complex numbers"
-        )
-    return host

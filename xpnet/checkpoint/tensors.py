@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xpnet._typing import HostArray
+from xpnet._typing import Array, HostArray
 from xpnet.errors import DataError, MissingPackageError
+from xpnet.transfer import to_host
 
-__all__ = ["DTYPES", "pack", "safetensors", "unpack"]
+__all__ = ["DTYPES", "on_host", "pack", "safetensors", "unpack"]
 
 # Those that both the format and the host memory have.
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
 )
+_CODES = {f"{name[0].upper()}{8 * np.dtype(name).itemsize}": name for name in DTYPES[1:]}
+_CODES["BOOL"] = DTYPES[0]
+_BFLOAT16 = "BF16"
 # Bytes. Each tensor of the header becomes a Python object some times its size.
 _HEADER = 2**24
+_CURE = "take another file, or convert it with the program that wrote it"
 
 
-def pack(arrays: dict[str, HostArray], where: str) -> bytes:
+def on_host(array: Array, where: str) -> HostArray:
+    """Copy an array to host memory, if the format has its dtype."""
+    try:
+        host = to_host(array)
+    except TypeError as error:  # traced, or of a dtype that host memory does not have
+        raise TypeError(f"{where}: {error}") from error
+    if host.dtype.name not in DTYPES:
+        raise TypeError(
+            f"{where}: expected an array of dtype {', '.join(DTYPES)}, got {host.dtype.name}; cast "
+            "it, or save the real and imaginary parts of complex numbers"
+        )
+    return host
+
+
+def pack(
+    arrays: dict[str, HostArray], where: str, metadata: Mapping[str, str] | None = None
+) -> bytes:
     """Return the content of a file; the order of the arrays does not matter."""
     plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    content: bytes = safetensors().numpy.save(plain)
+    content: bytes = safetensors().numpy.save(plain, metadata)
     if _header_size(content) > _HEADER:
         raise ValueError(
             f"{where}: expected names and shapes of arrays that take up to {_HEADER} bytes, "
@@ -34,42 +56,51 @@ def pack(arrays: dict[str, HostArray], where: str) -> bytes:
 
 
 def unpack(file: Path) -> dict[str, HostArray]:
-    """Read a file; no more memory is needed than it has bytes, whatever its header says."""
+    """Read a file, bfloat16 as float32; it takes twice its size, whatever its header says."""
     package = safetensors()
     with file.open("rb") as stream:
         header = _header_size(stream.read(8))
-    if header > _HEADER:
-        raise DataError(
-            f"load: {file}: expected a safetensors file with a header of up to {_HEADER} bytes, "
-            f"found one of {header}; was it written by another program?"
-        )
-    try:
-        with package.safe_open(file, framework="np") as opened:
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    # The last three for what the header may say but host memory does not have.
-    except (package.SafetensorError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"load: {file}: expected the safetensors file of a checkpoint, found something else "
-            f"({error}); was it written by another program?"
-        ) from error
-    for name, array in arrays.items():
-        if array.dtype.name not in DTYPES:
+        if header > _HEADER:
             raise DataError(
-                f"load: {file}: expected tensors of dtype {', '.join(DTYPES)}, found {name!r} of "
-                f"{array.dtype.name}; was it written by another program?"
+                f"load: {file}: expected a safetensors file with a header of up to {_HEADER} "
+                f"bytes, found one of {header}; {_CURE}"
             )
-    return arrays
+        stream.seek(0)
+        content = stream.read()
+    try:
+        tensors = sorted(package.deserialize(content))
+        return {name: _array(f"load: {file}", name, **tensor) for name, tensor in tensors}
+    except DataError:
+        raise
+    except (package.SafetensorError, ValueError) as error:
+        raise DataError(
+            f"load: {file}: expected a safetensors file, found something else ({error}); {_CURE}"
+        ) from error
+
+
+def _array(where: str, name: str, dtype: str, shape: list[int], data: bytearray) -> HostArray:
+    """Return one tensor of a file; its dtype and shape are those that the header gives."""
+    if dtype == _BFLOAT16:  # the upper halves of float32
+        bits = np.ndarray(shape, "<u2", data).astype("<u4")
+        bits <<= 16
+        return bits.view("<f4")
+    if dtype not in _CODES:
+        raise DataError(
+            f"{where}: expected tensors of dtype {', '.join([*_CODES, _BFLOAT16])}, found "
+            f"{name!r} of {dtype}; {_CURE}"
+        )
+    return np.ndarray(shape, np.dtype(_CODES[dtype]).newbyteorder("<"), data)
 
 
 def safetensors() -> Any:
-    """Import the package that only checkpoints need."""
+    """Import the package that only these files need."""
     try:
         import safetensors
         import safetensors.numpy
     except ImportError as error:
         raise MissingPackageError(
-            f"checkpoints: expected the package safetensors, which cannot be imported ({error}); "
-            'run: pip install "xpnet[checkpoint]"'
+            "safetensors files: expected the package safetensors, which cannot be imported "
+            f'({error}); run: pip install "xpnet[checkpoint]"'
         ) from error
     return safetensors
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from xpnet._typing import Array
-from xpnet.backend import host
 from xpnet.namespace import array_namespace, dtype_kind, is_array
 from xpnet.nn import Module
-from xpnet.transfer import asarray, put_like, to_host
+from xpnet.transfer import asarray, narrow, put_like, to_host
 
 __all__ = ["place"]
 
@@ -32,10 +31,5 @@ def place(array: Array, model: Module) -> Array:
         return asarray(array, dtype="float32" if dtype_kind(array) else None)
     xp = array_namespace(like)
     if array_namespace(array) is not xp or array.device != like.device:
-        moved = to_host(array)
-        if dtype_kind(array):  # on the host, since not every device has float64
-            numbers = host().namespace()
-            wide = numbers.float64 if xp.finfo(like.dtype).bits > 32 else numbers.float32
-            moved = numbers.astype(moved, wide, copy=False)
-        array = put_like(moved, like)
+        array = put_like(narrow(to_host(array), like), like)
     return xp.astype(array, like.dtype, copy=False) if dtype_kind(array) else array
