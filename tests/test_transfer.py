@@ -1,14 +1,17 @@
 """Arrays into the selected library, and back to host memory."""
 
+import array
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet import transfer
 from xpnet.backend import discover
 from xpnet.transfer import put_like
 
@@ -179,6 +182,185 @@ def test_a_traced_array_is_refused(lib: Any) -> None:
 def test_an_array_without_a_backend() -> None:
     array = xn.asarray(Foreign([1.0, 2.0]))
     np.testing.assert_array_equal(array, np.array([1.0, 2.0]), strict=True)
+
+
+class Held:
+    """Something with an array in it, of which a subclass offers a way out."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+
+class ByDLPack(Held):
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+
+class ByArray(Held):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.array
+
+
+class ByInterface(Held):
+    __array_interface__ = property(lambda self: self.array.__array_interface__)
+
+
+class Reachable(ByDLPack):
+    """On a graphics card, which the library reaches."""
+
+    def __dlpack_device__(self) -> Any:
+        return 2, 0
+
+
+class OutOfReach(Reachable):
+    def __dlpack__(self, **options: Any) -> Any:
+        raise BufferError("of a graphics card")
+
+
+class KnownToCUDA(Held):
+    __cuda_array_interface__ = property(lambda self: self.array.__array_interface__)
+
+
+def frame(package: str, kind: str) -> Callable[[Any], Any]:
+    """Return what makes a data frame, or one of its columns."""
+
+    def make(x: Any) -> Any:
+        library = pytest.importorskip(package)
+        if kind == "Series":
+            return library.Series(x[:, 0].copy())
+        return library.DataFrame({name: x[:, i].copy() for i, name in enumerate("ab")})
+
+    return make
+
+
+# Each holds the elements of a matrix of doubles, in one of these dtypes.
+TYPED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "DLPack": (ByDLPack, "float64"),
+    "DLPack of integers": (lambda x: ByDLPack(x.astype("int16")), "int16"),
+    "__array__": (ByArray, "float64"),
+    "__array__ of singles": (lambda x: ByArray(x.astype("float32")), "float32"),
+    "__array_interface__": (ByInterface, "float64"),
+    "memoryview": (memoryview, "float64"),
+    "memoryview that cannot be written to": (lambda x: memoryview(x).toreadonly(), "float64"),
+    "array.array of doubles": (lambda x: array.array("d", x[:, 0]), "float64"),
+    "array.array of shorts": (lambda x: array.array("h", map(int, x[:, 0])), "int16"),
+    "bytearray": (lambda x: bytearray(map(int, x[:, 0])), "uint8"),
+    "read-only": (lambda x: np.frombuffer(x.tobytes()).reshape(x.shape), "float64"),
+    "every other row": (lambda x: np.repeat(x, 2, axis=0)[::2], "float64"),
+    "backwards": (lambda x: x[::-1].copy()[::-1], "float64"),
+    "of columns": (np.asfortranarray, "float64"),
+    "the other byte order": (lambda x: x.astype(x.dtype.newbyteorder("S")), "float64"),
+    "0-d": (lambda x: x[0, 0].reshape(()), "float64"),
+    "empty": (lambda x: x[:0], "float64"),
+    "pandas.Series": (frame("pandas", "Series"), "float64"),
+    "pandas.DataFrame": (frame("pandas", "DataFrame"), "float64"),
+    "polars.Series": (frame("polars", "Series"), "float64"),
+    "polars.DataFrame": (frame("polars", "DataFrame"), "float64"),
+}
+
+
+@pytest.mark.parametrize("given", TYPED)
+def test_what_has_a_dtype_keeps_it(lib: Any, given: str) -> None:
+    make, dtype = TYPED[given]
+    host = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    thing = make(host)
+    expected = np.asarray(make(host).array if isinstance(thing, Held) else thing).astype(dtype)
+    given_by_name = xn.asarray(thing, dtype="float32")
+    np.testing.assert_array_equal(
+        lib.to_host(given_by_name), expected.astype("float32"), strict=True
+    )
+    if given == "the other byte order" and lib.backend.name == "numpy":
+        assert xn.asarray(thing) is thing
+    else:
+        np.testing.assert_array_equal(lib.to_host(xn.asarray(thing)), expected, strict=True)
+
+
+@pytest.mark.parametrize("name", ["DLPack", "__array__", "__array_interface__", "memoryview"])
+def test_what_is_no_array_is_copied(lib: Any, name: str) -> None:
+    host = np.zeros(1024)  # so long that a library that borrows memory would borrow it
+    array = xn.asarray(TYPED[name][0](host))
+    host[:] = 1.0
+    assert not lib.to_host(array).any()
+    if lib.backend.name != "jax":  # whose arrays cannot be written to
+        array[:2] = 2.0
+        assert host.tolist() == [1.0] * 1024
+
+
+@pytest.mark.parametrize("source", SOURCES, indirect=True)
+def test_arrays_go_in_and_out_by_dlpack(lib: Any, source: Any) -> None:
+    host = np.array([[1.5, 2.5], [3.5, 4.5]])
+    array = xn.asarray(ByDLPack(source.from_host(host)))
+    np.testing.assert_array_equal(lib.to_host(array), host, strict=True)
+    if source.name == lib.backend.name != "array_api_strict":  # its device is a pretended one
+        np.testing.assert_array_equal(np.from_dlpack(array), host, strict=True)
+
+
+REFUSED: dict[str, Callable[[], Any]] = {
+    "text": lambda: np.array(["a"]),
+    "objects": lambda: np.array([None]),
+    "dates": lambda: np.array(["2020-01-01"], "datetime64[D]"),
+    "a structure": lambda: np.zeros(2, "f4,i4"),
+    "bytes": lambda: b"ab",
+    "a scalar of text": lambda: np.str_("a"),
+    "a set": lambda: {1.0},
+    "a generator": lambda: (x for x in [1.0]),
+    "a class": lambda: np.ndarray,
+    "bfloat16": lambda: np.zeros(2, pytest.importorskip("ml_dtypes").bfloat16),
+    "bfloat16 of JAX": lambda: pytest.importorskip("jax").numpy.zeros(2, "bfloat16"),
+    "a frame of text": lambda: pytest.importorskip("pandas").DataFrame({"a": ["x"]}),
+}
+
+
+@pytest.mark.parametrize("given", REFUSED)
+def test_what_holds_no_numbers_is_refused(lib: Any, given: str) -> None:
+    thing = REFUSED[given]()
+    if given == "bfloat16 of JAX" and lib.backend.name == "jax":
+        assert xn.asarray(thing) is thing
+        return
+    message = r"^xn\.asarray: expected .*data frame, .*, got \w+ that would become an array of"
+    with pytest.raises(TypeError, match=message):
+        xn.asarray(thing)
+
+
+@pytest.mark.parametrize("kind", [OutOfReach, KnownToCUDA], ids=lambda kind: kind.__name__)
+def test_memory_that_the_library_does_not_reach(lib: Any, kind: type[Held]) -> None:
+    message = (
+        f"^xn.asarray: {lib.backend.title} cannot read a {kind.__name__}, which is in the memory of"
+        r" a device \(.*\); select a library of that device with xn.use_backend$"
+    )
+    with pytest.raises(TypeError, match=message):
+        xn.asarray(kind(np.ones(2)))
+
+
+@pytest.mark.parametrize("lib", ["numpy", "array_api_strict"], indirect=True)
+def test_memory_of_a_device_is_read_by_the_library_itself(
+    lib: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_on_host", None)
+    host = np.zeros(4)
+    array = xn.asarray(Reachable(host), dtype="float32")
+    host[:] = 1.0
+    np.testing.assert_array_equal(lib.to_host(array), np.zeros(4, "float32"), strict=True)
+
+
+def test_tensors_of_pytorch(lib: Any) -> None:
+    torch = pytest.importorskip("torch")
+    traced = torch.ones(2, requires_grad=True) * 2
+    flagged = torch.tensor([1 + 2j, 3 - 4j]).conj()
+    half = torch.ones(2, dtype=torch.bfloat16)
+    if lib.backend.name == "torch":
+        assert all(xn.asarray(x) is x for x in (traced, flagged, half))
+        traced, flagged = (xn.asarray(xn.to_host(x)) for x in (traced, flagged))
+    else:
+        with pytest.raises(TypeError, match=r"^xn\.asarray: .*BFloat16; convert the Tensor first"):
+            xn.asarray(half)
+    np.testing.assert_array_equal(lib.to_host(xn.asarray(traced)), np.full(2, 2, "float32"))
+    expected = np.array([1 - 2j, 3 + 4j], "complex64")
+    np.testing.assert_array_equal(lib.to_host(xn.asarray(flagged)), expected, strict=True)
+    np.testing.assert_array_equal(xn.to_host(torch.tensor([1 + 2j]).conj().imag), [-2.0])
 
 
 def test_moves_between_devices() -> None:

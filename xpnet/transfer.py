@@ -6,13 +6,15 @@ from typing import Any
 
 from xpnet._typing import Array, Device, DType, HostArray
 from xpnet.autodiff.tape import CONSTANT, TracedArray, raw
-from xpnet.backend import host, owner, selection
-from xpnet.namespace import array_namespace, dtype_kind, is_array
+from xpnet.backend import Backend, host, owner, selection
+from xpnet.namespace import array_namespace, dtype_kind, has_dtype
 from xpnet.scatter import copy
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
 __all__ = ["asarray", "copy_like", "narrow", "put_like", "to_host"]
+
+_HOST_MEMORY = (1, 3)  # DLPack's numbers for it and for what is pinned there
 
 
 def asarray(
@@ -23,9 +25,11 @@ def asarray(
     Parameters
     ----------
     x : array of any library, number, or nested list of numbers
-        Copied if it has to move between libraries or devices, or to change its dtype.
+        Or anything else that gives its elements away, by ``__array__`` as data frames do, by
+        DLPack, ``__cuda_array_interface__`` or Python's buffers. An array of the selected library
+        that has the device and dtype already is returned itself; everything else is copied.
     dtype : str or dtype, optional
-        By default an array keeps its own, and numbers become float32, int64 or bool.
+        By default what has a dtype keeps it, and numbers become float32, int64 or bool.
     device : str or device, optional
         By default the selected one; see `use_backend`.
 
@@ -40,6 +44,11 @@ def asarray(
         If `x` is something else, or is traced, or the library does not have the dtype.
     ValueError
         If the library has no dtype or device of that name, or a nested list is ragged.
+
+    Notes
+    -----
+    What moves between libraries goes through host memory. What another library has recorded for
+    its own gradients stays behind.
 
     Examples
     --------
@@ -56,13 +65,17 @@ def asarray(
         backend.dtype(dtype)  # raises if the library cannot have it
     if isinstance(x, WrappedArray):
         raise TypeError("xn.asarray: a traced array stays in its library; use xp.asarray")
-    if not is_array(x) or owner(type(x)) is not backend:
+    found = owner(type(x))
+    if found is None and _is_on_a_device(x):
+        x = _taken(x, backend)
+    elif found is not backend:
         array = _on_host(x)
         if isinstance(dtype, str) and dtype in DTYPES:  # on the host, which has them all
             xp = host().namespace()
             array = xp.astype(array, getattr(xp, dtype), copy=False)
         x = backend.from_host(array, device=device)
-    elif device is not None and x.device != device:
+    _check_numbers(x, x)
+    if device is not None and x.device != device:
         x = backend.from_host(backend.to_host(x), device=device)
     if dtype is None:
         return x
@@ -129,23 +142,82 @@ def narrow(array: HostArray, like: Array) -> HostArray:
     return narrowed
 
 
+def _is_on_a_device(x: Any) -> bool:
+    """Tell whether something that is no array of a backend is in memory other than the host's."""
+    if hasattr(type(x), "__dlpack_device__"):
+        return x.__dlpack_device__()[0] not in _HOST_MEMORY
+    return hasattr(type(x), "__cuda_array_interface__")
+
+
+def _taken(x: Any, backend: Backend) -> Array:
+    """Return a copy of what is in the memory of a device, which the library must reach."""
+    xp = backend.namespace()
+    try:
+        array = xp.from_dlpack(x) if hasattr(type(x), "__dlpack__") else xp.asarray(x)
+        _check_numbers(array, x)
+    except Exception as error:  # each library has its own
+        raise TypeError(
+            f"xn.asarray: {backend.title} cannot read a {type(x).__name__}, which is in the memory "
+            f"of a device ({error}); select a library of that device with xn.use_backend"
+        ) from error
+    return backend.copy(array)
+
+
 def _on_host(x: Any) -> HostArray:
     """Return numbers, or an array of another library, in host memory."""
     xp = host().namespace()
-    if is_array(x):
-        array: HostArray = to_host(x) if owner(type(x)) is not None else xp.from_dlpack(x)
+    array = _untyped(x)
+    _check_numbers(array, x)
+    if not _has_dtype(x):
+        if array.dtype == xp.float64:
+            array = xp.astype(array, xp.float32)
+        elif array.dtype == xp.complex128:
+            array = xp.astype(array, xp.complex64)
+    native: HostArray = xp.astype(array, array.dtype.newbyteorder("="), copy=False)
+    return native
+
+
+def _untyped(x: Any) -> HostArray:
+    """Return whatever host memory makes of `x`."""
+    xp = host().namespace()
+    backend = owner(type(x))
+    array: HostArray
+    if backend is not None:
+        try:
+            return backend.to_host(x)
+        except TypeError as error:  # such as bfloat16, which host memory does not have
+            raise TypeError(
+                f"xn.asarray: {error}; convert the {type(x).__name__} first, for example to float32"
+            ) from error
+    if hasattr(type(x), "__dlpack__") and not hasattr(type(x), "__array__"):
+        array = xp.from_dlpack(x)
         return array
     try:
         array = xp.asarray(x)
     except ValueError as error:
         raise ValueError(f"xn.asarray: {error}") from error
-    if not xp.isdtype(array.dtype, ("bool", "numeric")):
-        raise TypeError(
-            "xn.asarray: expected an array, a number or a nested list of numbers, got "
-            f"{type(x).__name__} that would become an array of {array.dtype}"
-        )
-    if array.dtype == xp.float64:
-        array = xp.astype(array, xp.float32)
-    elif array.dtype == xp.complex128:
-        array = xp.astype(array, xp.complex64)
     return array
+
+
+def _has_dtype(x: Any) -> bool:
+    """Tell whether something has a dtype of its own, which lists of numbers do not."""
+    if any(hasattr(x, name) for name in ("__array__", "__array_interface__", "__dlpack__")):
+        return True
+    try:
+        memoryview(x)
+    except TypeError:
+        return False
+    return True
+
+
+def _check_numbers(array: Array, given: Any) -> None:
+    try:
+        known = has_dtype(array, "numeric") or has_dtype(array, "bool")
+    except TypeError:  # a dtype that another package has added to the library's
+        known = False
+    if not known:
+        raise TypeError(
+            "xn.asarray: expected an array, a data frame, a number or a nested list of numbers, "
+            f"got {type(given).__name__} that would become an array of {array.dtype}; convert it "
+            "first, for example to float32"
+        )

@@ -44,7 +44,8 @@ class TorchBackend(Backend):
 
     def to_host(self, array: Any) -> Any:
         """See `Backend.to_host`."""
-        return array.detach().cpu().numpy().copy()
+        array = array.detach().resolve_conj().resolve_neg()  # which are flags until then
+        return array.cpu().numpy().copy()
 
     def copy(self, array: Any) -> Any:
         """See `Backend.copy`; leaves PyTorch's own autograd behind."""
