@@ -24,6 +24,7 @@ from xpnet.errors import (
     DataUnavailableError,
     MissingPackageError,
     MissingRuleError,
+    MixedArraysError,
     TracedArrayError,
 )
 from xpnet.namespace import array_namespace
@@ -58,6 +59,7 @@ __all__ = [
     "Generator",
     "MissingPackageError",
     "MissingRuleError",
+    "MixedArraysError",
     "TracedArrayError",
     "Trainer",
     "array_namespace",

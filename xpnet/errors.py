@@ -7,6 +7,7 @@ __all__ = [
     "DataUnavailableError",
     "MissingPackageError",
     "MissingRuleError",
+    "MixedArraysError",
     "TracedArrayError",
 ]
 
@@ -43,6 +44,10 @@ class MissingPackageError(ImportError):
 
 class MissingRuleError(NotImplementedError):
     """A gradient reached a function that has no differentiation rule."""
+
+
+class MixedArraysError(TypeError, ValueError):
+    """Arrays of two libraries, or on two devices, meet; the message names both and the remedy."""
 
 
 class TracedArrayError(TypeError):

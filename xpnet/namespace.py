@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xpnet.backend import owner
+from xpnet.errors import MixedArraysError
 
 if TYPE_CHECKING:
     from xpnet._typing import Array, DType, Namespace
 
-__all__ = ["array_namespace", "dtype_kind", "has_dtype", "is_array"]
+__all__ = ["array_namespace", "dtype_kind", "has_dtype", "is_array", "one_place"]
 
 _SCALAR = None  # passed over: it has no namespace and needs none
 _NO_ARRAY = object()
@@ -36,8 +37,9 @@ def array_namespace(*arrays: Array | complex | None) -> Namespace:
     Raises
     ------
     TypeError
-        If there is no array among the arguments, something else than an array, or arrays of two
-        libraries.
+        If there is no array among the arguments, or something else than an array.
+    MixedArraysError
+        If there are arrays of two libraries.
 
     Examples
     --------
@@ -62,6 +64,57 @@ def array_namespace(*arrays: Array | complex | None) -> Namespace:
         given = ", ".join(type(array).__name__ for array in arrays) or "nothing"
         raise TypeError(f"array_namespace: expected at least one array, got {given}")
     return namespace
+
+
+def one_place(where: str, *arrays: Array) -> Namespace:
+    """Return the namespace of arrays that are to meet: of one library, and on one device.
+
+    `array_namespace` does not look at devices, since every layer of every step would wait half as
+    long again for it. This is for arrays that come from outside, and for finding out why something
+    has failed. Devices that the library itself combines are as good as one.
+
+    Raises
+    ------
+    TypeError
+        If they are no arrays.
+    MixedArraysError
+        If they are of two libraries, or on two devices.
+    """
+    xp = array_namespace(*arrays)
+    first = arrays[0]
+    for other in arrays[1:]:
+        if other.device != first.device:
+            _check_devices(where, _bare(first), _bare(other))
+    return xp
+
+
+def _check_devices(where: str, first: Array, other: Array) -> None:
+    xp = array_namespace(first)
+    one, two = (xp.reshape(xp.any(x == x), (1,)) for x in (first, other))
+    try:
+        one & two
+    except Exception as error:  # each library has its own
+        backend = owner(type(first))
+        name = str if backend is None else backend.device_name
+        cure = (
+            ""
+            if backend is None
+            else (
+                f", for example by xn.asarray(x) under xn.use_backend({backend.name!r}, "
+                f"{name(first.device)!r})"
+            )
+        )
+        raise MixedArraysError(
+            f"{where}: arrays on two devices: {name(first.device)} and {name(other.device)}; bring "
+            f"them to one device first{cure}"
+        ) from error
+
+
+def _bare(x: Array) -> Array:
+    """Return the array of a library that a traced array holds."""
+    while owner(type(x)) is None and hasattr(type(x), "value"):
+        x = x.value
+    return x
 
 
 def is_array(x: object) -> bool:
@@ -111,7 +164,7 @@ def _outer(a: Namespace, b: Namespace) -> Namespace:
         return a
     if _wraps(b, a):
         return b
-    raise TypeError(
+    raise MixedArraysError(
         f"arrays of two libraries: {_name(a)} and {_name(b)}; "
         "bring them to one library first, for example with xn.asarray"
     )

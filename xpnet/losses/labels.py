@@ -6,7 +6,7 @@ from functools import cached_property
 
 from xpnet._typing import Array, HostArray, Namespace
 from xpnet.losses.reduction import Reduction, reduce, weigh
-from xpnet.namespace import array_namespace, has_dtype
+from xpnet.namespace import has_dtype, one_place
 from xpnet.special.indices import one_hot, widen
 from xpnet.transfer import to_host
 
@@ -92,7 +92,8 @@ class Labels:
             )
         if not self.indexed and ignore_index is not None:
             raise ValueError(f"{loss}: ignore_index needs class indices as targets")
-        array_namespace(scores, class_weight)  # raises if the weights are no array
+        if class_weight is not None:
+            one_place(loss, scores, class_weight)
         targets = xp.asarray(targets)  # one that was closed over is traced like the scores
         if class_weight is not None and tuple(class_weight.shape) != (self.classes,):
             raise ValueError(

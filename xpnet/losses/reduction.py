@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from xpnet._typing import Array, DType, Namespace
 from xpnet.autodiff import custom_gradient
-from xpnet.namespace import array_namespace, has_dtype
+from xpnet.namespace import array_namespace, has_dtype, one_place
 
 __all__ = [
     "Reduction",
@@ -31,8 +31,10 @@ def check_predictions(loss: str, predictions: Array, targets: Array, *, name: st
     ------
     TypeError
         If the predictions are not floating-point, saying so if the arguments look swapped.
+    MixedArraysError
+        If they are of two libraries, or on two devices.
     """
-    xp = array_namespace(predictions, targets)
+    xp = one_place(loss, predictions, targets)
     if not has_dtype(predictions, "real floating"):
         swapped = has_dtype(targets, "real floating")
         cure = (
@@ -111,7 +113,7 @@ def weigh(loss: str, values: Array, sample_weight: Array | None) -> tuple[Array,
     """
     if sample_weight is None:
         return values, None
-    array_namespace(values, sample_weight)  # raises if the weights are no array of this library
+    one_place(loss, values, sample_weight)
     weight = spread(loss, sample_weight, tuple(values.shape), values.dtype)
     return times(weight, values), weight
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from xpnet._typing import Array
+from xpnet import tree
+from xpnet._typing import Array, Tree
 from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
-from xpnet.errors import TracedArrayError
-from xpnet.namespace import array_namespace, is_array
+from xpnet.errors import MixedArraysError, TracedArrayError
+from xpnet.namespace import array_namespace, is_array, one_place
 from xpnet.program.host import note_use
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, changes, mismatches
@@ -160,7 +161,21 @@ class Module(Stateful):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output with `forward`."""
         note_use(self)
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            self._explain(error, (args, kwargs))
+            raise
+
+    def _explain(self, error: Exception, given: Tree) -> None:
+        """Raise what says so if a call failed since arrays are of two libraries or devices."""
+        own = [slot.array for slot in self.own_slots() if is_array(slot.array)]
+        if not own or isinstance(error, MixedArraysError):
+            return
+        try:
+            one_place(type(self).__name__, own[0], *filter(is_array, tree.leaves(given)))
+        except MixedArraysError as mixed:
+            raise mixed from error
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; what calling the module does."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from xpnet._typing import Array
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, one_place
 from xpnet.nn.module import Module
 from xpnet.optim.replay import Replay
 from xpnet.optim.settings import (
@@ -501,7 +501,8 @@ class Optimizer(Stateful):
         """See `check`; with the slots of the trainable parameters, which take time to find."""
         self._check_model("update", model)
         expected = {name: tied[0].array for name, tied in slots.items()}
-        problems = mismatches(expected, grads, fits=_same_dtype)
+        where = f"{type(self).__name__}.update"
+        problems = mismatches(expected, grads, fits=functools.partial(_fits, where))
         for name, parameter in expected.items():
             for moment, array in self.state.get(name, {}).items():
                 if array.shape != parameter.shape:
@@ -511,8 +512,8 @@ class Optimizer(Stateful):
                     )
         if problems:
             raise ValueError(
-                f"{type(self).__name__}.update: the gradients do not fit the trainable parameters "
-                f"of the model:{problems}"
+                f"{where}: the gradients do not fit the trainable parameters of the model:"
+                f"{problems}"
             )
 
     def _prepare(self, model: Module, slots: Mapping[str, list[Slot]]) -> None:
@@ -610,5 +611,8 @@ def _arguments(cls: type) -> list[str]:
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _same_dtype(array: Array, like: Array) -> bool:
+def _fits(where: str, array: Array, like: Array) -> bool:
+    """Tell whether a gradient has the dtype of its parameter; raise if it is somewhere else."""
+    if type(array) is not type(like) or array.device != like.device:
+        one_place(where, like, array)
     return bool(array.dtype == like.dtype)
