@@ -61,6 +61,20 @@ def test_the_guide_to_compile(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(scope["loss"]) < 0.5
 
 
+def test_the_guide_to_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("safetensors", "torch"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    for block in blocks("docs/weights.md"):
+        exec(block, scope)
+    weight = scope["theirs"][0].weight.detach().numpy()
+    np.testing.assert_array_equal(scope["model"][0].weight, weight)
+    assert capsys.readouterr().out.startswith("arrays of two libraries: ")
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "&& python -m pytest -n auto\n" in README
     assert "\npython -m pytest -n auto\n" in (ROOT / ".ci" / "run").read_text()
