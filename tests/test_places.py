@@ -227,6 +227,17 @@ def test_another_error_stays_what_it_is(put: Any) -> None:
         made(lambda: nn.Linear(2, 2))(put(X, HERE))
 
 
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "mse_loss", "kl_div"])
+def test_while_jax_records(name: str) -> None:
+    """Its tracers have no device."""
+    jax = pytest.importorskip("jax")
+    function, args, _ = LOSSES[name]
+    x, y = map(jax.numpy.asarray, args)
+    expected = function(x, y)
+    np.testing.assert_allclose(jax.jit(function)(x, y), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda x: function(x, y))(x), expected, rtol=1e-6)
+
+
 def test_devices_that_the_library_combines_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shard(np.ndarray):
         device = property(lambda self: self.place)

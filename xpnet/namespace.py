@@ -8,9 +8,9 @@ from xpnet.backend import owner
 from xpnet.errors import MixedArraysError
 
 if TYPE_CHECKING:
-    from xpnet._typing import Array, DType, Namespace
+    from xpnet._typing import Array, Device, DType, Namespace
 
-__all__ = ["array_namespace", "dtype_kind", "has_dtype", "is_array", "one_place"]
+__all__ = ["array_namespace", "device_of", "dtype_kind", "has_dtype", "is_array", "one_place"]
 
 _SCALAR = None  # passed over: it has no namespace and needs none
 _NO_ARRAY = object()
@@ -81,32 +81,33 @@ def one_place(where: str, *arrays: Array) -> Namespace:
         If they are of two libraries, or on two devices.
     """
     xp = array_namespace(*arrays)
-    first = arrays[0]
-    for other in arrays[1:]:
-        if other.device != first.device:
+    first, *others = arrays
+    for other in others:
+        if device_of(other) != device_of(first):
             _check_devices(where, _bare(first), _bare(other))
     return xp
 
 
+def device_of(x: Array) -> Device | None:
+    """Return the device of an array, None if that is not known, as while a library records."""
+    return getattr(x, "device", None)
+
+
 def _check_devices(where: str, first: Array, other: Array) -> None:
+    """Raise an error if the library does not combine arrays of one element of these devices."""
     xp = array_namespace(first)
     one, two = (xp.reshape(xp.any(x == x), (1,)) for x in (first, other))
     try:
         one & two
     except Exception as error:  # each library has its own
+        names, cure = [str(device_of(x)) for x in (first, other)], ""
         backend = owner(type(first))
-        name = str if backend is None else backend.device_name
-        cure = (
-            ""
-            if backend is None
-            else (
-                f", for example by xn.asarray(x) under xn.use_backend({backend.name!r}, "
-                f"{name(first.device)!r})"
-            )
-        )
+        if backend is not None:
+            names = [backend.device_name(x.device) for x in (first, other)]
+            cure = f", for example by xn.asarray(x) under xn.use_backend{(backend.name, names[0])}"
         raise MixedArraysError(
-            f"{where}: arrays on two devices: {name(first.device)} and {name(other.device)}; bring "
-            f"them to one device first{cure}"
+            f"{where}: arrays on two devices: {names[0]} and {names[1]}; bring them to one device "
+            f"first{cure}"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: a model, its optimizer and whatever else a run needs to go on, in one folder.
 
-Other programs can read such a folder; there is no pickle in it::
+Other programs can read such a folder; there is no pickle in it. (For the weights of a model alone
+there are `xpnet.save` and `xpnet.load`: one file.) ::
 
     checkpoint/
         state.json              all parts, without the elements of their arrays

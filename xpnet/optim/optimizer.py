@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from xpnet._typing import Array
-from xpnet.namespace import array_namespace, one_place
+from xpnet.namespace import array_namespace, device_of, one_place
 from xpnet.nn.module import Module
 from xpnet.optim.replay import Replay
 from xpnet.optim.settings import (
@@ -613,6 +613,6 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def _fits(where: str, array: Array, like: Array) -> bool:
     """Tell whether a gradient has the dtype of its parameter; raise if it is somewhere else."""
-    if type(array) is not type(like) or array.device != like.device:
+    if type(array) is not type(like) or device_of(array) != device_of(like):
         one_place(where, like, array)
     return bool(array.dtype == like.dtype)
