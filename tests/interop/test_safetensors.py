@@ -136,8 +136,13 @@ def outputs(model: Any, x: np.ndarray) -> np.ndarray:
         return model(torch.tensor(x)).numpy()  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        *itertools.product(MODELS, ["float32"]),
+        *itertools.product(["words"], ["float16", "bfloat16", "float64"]),
+    ],
+)
 def test_pytorch_and_back(lib: Any, path: Path, name: str, precision: str) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file, load_model, save_file
@@ -165,11 +170,9 @@ def test_pytorch_and_back(lib: Any, path: Path, name: str, precision: str) -> No
     same(path, again)
 
 
-@pytest.mark.parametrize("name", ["words", "blocks"])
-def test_here_and_back(lib: Any, path: Path, name: str) -> None:
-    build, x = MODELS[name]
-    model, again = build(nn), build(nn).eval()
-    x = lib.asarray(x, dtype=None)
+def test_here_and_back(lib: Any, path: Path) -> None:
+    model, again = blocks(nn), blocks(nn).eval()
+    x = lib.asarray(IMAGES, dtype=None)
     model(x)
     xn.save(model, path)
     before = path.read_bytes()
@@ -492,12 +495,12 @@ def test_loading_in_the_middle_of_a_training(lib: Any, path: Path) -> None:
         xn.seed(1)
         model, optimizer = (
             nn.Sequential(nn.Linear(4, 3, bias=False), nn.BatchNorm1d(3)),
-            optim.Adam(0.1),
+            optim.SGD(0.1, momentum=0.9),
         )
         for _ in range(4):
             before = function(model, optimizer, x, y)
         moments = [lib.to_host(slot.array).tobytes() for slot in optimizer.slots()]
-        assert len(moments) == 6
+        assert len(moments) == 3
         model[1].eval()
         xn.load(model, path)
         assert model.training
