@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +245,30 @@ def test_numbers_are_cast_to_the_parameters_dtype(
     xn.load(model, path)
     loaded = lib.to_host(model.weight)
     np.testing.assert_array_equal(loaded, values.astype(precision), strict=True)
+
+
+def test_jax_without_64_bits(path: Path) -> None:
+    pytest.importorskip("jax")
+    names = ("weight", "bias", "running_mean", "running_var")
+    doubles = dict.fromkeys(names, ("F64", np.full(3, 1 / 3)))
+    write(path, {**doubles, "num_batches_tracked": ("I64", np.array(7))})
+    code = f"""if True:
+        import xpnet as xn
+        xn.use_backend("jax")
+        model = xn.nn.BatchNorm1d(3)
+        xn.load(model, {str(path)!r})
+        print(model.weight.dtype, model.num_batches_tracked.dtype)
+        xn.save(model, {str(path)!r})
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "JAX_ENABLE_X64": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "float32 int32\n", done.stderr
+    assert header(path)["num_batches_tracked"] == {"dtype": "I64", "shape": []}
 
 
 class Counts(nn.Module):
