@@ -67,16 +67,17 @@ def asarray(
         raise TypeError("xn.asarray: a traced array stays in its library; use xp.asarray")
     found = owner(type(x))
     if found is None and _is_on_a_device(x):
-        x = _taken(x, backend)
-    elif found is not backend:
+        x, found = _taken(x, backend), backend
+    if found is not backend:
         array = _on_host(x)
         if isinstance(dtype, str) and dtype in DTYPES:  # on the host, which has them all
             xp = host().namespace()
             array = xp.astype(array, getattr(xp, dtype), copy=False)
         x = backend.from_host(array, device=device)
-    _check_numbers(x, x)
-    if device is not None and x.device != device:
-        x = backend.from_host(backend.to_host(x), device=device)
+    else:
+        _check_numbers(x, x)
+        if device is not None and x.device != device:
+            x = backend.from_host(backend.to_host(x), device=device)
     if dtype is None:
         return x
     return backend.namespace().astype(x, backend.dtype(dtype), copy=False)

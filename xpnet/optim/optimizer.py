@@ -281,6 +281,8 @@ class Optimizer(Stateful):
             If names are missing or unknown, shapes or dtypes differ, the model is not the one
             that was updated before, a pattern in `overrides` matches no parameter, or a schedule
             returns what is no rate; nothing is changed then.
+        MixedArraysError
+            If the gradients are of another library or on another device; nothing is changed then.
         """
         note_use(self)
         if self._replay.run(self, model, grads):
