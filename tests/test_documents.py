@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import xpnet as xn
+from xpnet.interop.onnx.converting import FUNCTIONS
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -73,6 +76,24 @@ def test_the_guide_to_weights(
     weight = scope["theirs"][0].weight.detach().numpy()
     np.testing.assert_array_equal(scope["model"][0].weight, weight)
     assert capsys.readouterr().out.startswith("arrays of two libraries: ")
+
+
+def test_the_guide_to_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    for block in blocks("docs/onnx.md"):
+        exec(block, scope)
+    expected = xn.to_host(scope["model"].eval()(scope["x"]))
+    np.testing.assert_allclose(scope["logits"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_guide_to_onnx_lists_the_functions_that_are_exported() -> None:
+    text = (ROOT / "docs" / "onnx.md").read_text()
+    listed = re.search(r"```text\n(.*?)```", text, flags=re.S)
+    assert listed is not None
+    methods = {"add_at", "getitem", "set_at", "to_device"}  # of arrays
+    assert {name.rpartition(".")[2] for name in listed[1].split()} == set(FUNCTIONS) - methods
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:

@@ -30,6 +30,7 @@ LIBRARIES = {
 # Files, checkpoints and pictures: there NumPy is the format of host memory.
 HOST_MEMORY = {
     *("checkpoint/tensors.py", "data/datasets.py", "data/idx.py"),
+    *("interop/onnx/building.py", "interop/onnx/tracing.py"),
     *("plots/boundary.py", "plots/confusion.py", "plots/figure.py"),
 }
 MATHEMATICS = [
@@ -56,7 +57,7 @@ FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 # Where users find things; the last ones are not shown by example, nor are base classes.
 EXEMPLARY = [
     *("xpnet", "xpnet.nn", "xpnet.losses", "xpnet.optim", "xpnet.optim.schedules"),
-    *("xpnet.metrics", "xpnet.special", "xpnet.plots"),
+    *("xpnet.metrics", "xpnet.special", "xpnet.plots", "xpnet.interop.onnx"),
 ]
 PUBLIC = [
     *EXEMPLARY,

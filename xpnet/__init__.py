@@ -22,6 +22,7 @@ from xpnet.errors import (
     CompileError,
     DataError,
     DataUnavailableError,
+    ExportError,
     MissingPackageError,
     MissingRuleError,
     MixedArraysError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         callbacks,
         checkpoint,
         data,
+        interop,
         losses,
         metrics,
         nn,
@@ -56,6 +58,7 @@ __all__ = [
     "CompileError",
     "DataError",
     "DataUnavailableError",
+    "ExportError",
     "Generator",
     "MissingPackageError",
     "MissingRuleError",
@@ -76,6 +79,7 @@ __all__ = [
     "grad",
     "hessian",
     "hvp",
+    "interop",
     "jacobian",
     "jvp",
     "load",
@@ -103,8 +107,8 @@ def __dir__() -> list[str]:
 
 _LATER = frozenset(
     {
-        *("callbacks", "checkpoint", "data", "losses", "metrics", "nn", "optim", "plots"),
-        *("special", "train"),
+        *("callbacks", "checkpoint", "data", "interop", "losses", "metrics", "nn", "optim"),
+        *("plots", "special", "train"),
     }
 )
 

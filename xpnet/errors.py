@@ -5,6 +5,7 @@ __all__ = [
     "CompileError",
     "DataError",
     "DataUnavailableError",
+    "ExportError",
     "MissingPackageError",
     "MissingRuleError",
     "MixedArraysError",
@@ -36,6 +37,10 @@ class DataError(ValueError):
 
 class DataUnavailableError(OSError):
     """A data set is neither on this machine nor could be downloaded."""
+
+
+class ExportError(TypeError):
+    """A model does what the format cannot hold; the message names the line."""
 
 
 class MissingPackageError(ImportError):

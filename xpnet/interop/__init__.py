@@ -1,3 +1,20 @@
-"""What other programs read and write, and what they expect to find."""
+"""What other programs read and write, and what they expect to find; each part when it is used."""
 
-__all__: list[str] = []
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xpnet.interop import onnx, safetensors
+
+__all__ = ["onnx", "safetensors"]
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a part, which may need a package of its own, when it is used for the first time."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

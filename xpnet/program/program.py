@@ -104,6 +104,8 @@ def _vars(x: Any) -> list[Var]:
         return [var for member in x for var in _vars(member)]
     if isinstance(x, dict):
         return [var for member in x.values() for var in _vars(member)]
+    if type(x) is slice:
+        return [var for part in (x.start, x.stop, x.step) for var in _vars(part)]
     return []
 
 
@@ -116,4 +118,6 @@ def substitute(x: Any, function: Callable[[Var], Any]) -> Any:
     if isinstance(x, (list, tuple)):
         members = [substitute(member, function) for member in x]
         return type(x)(*members) if hasattr(x, "_fields") else type(x)(members)
+    if type(x) is slice:
+        return slice(*(substitute(part, function) for part in (x.start, x.stop, x.step)))
     return x
