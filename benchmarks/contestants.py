@@ -75,9 +75,10 @@ def _switched(*, numba: bool) -> Any:
     return mock.patch.dict(os.environ, NUMBA_DISABLE_JIT=str(int(not numba)))
 
 
-def _xpnet(problem: Problem, transform: Callable[[Any], Any]) -> Contestant:
+def model_of(problem: Problem) -> Any:
+    """Return the network as a model of ours, on NumPy."""
     import xpnet as xn
-    from xpnet import losses, nn, optim
+    from xpnet import nn
 
     layers: list[Any] = [nn.Rescale()] if problem.from_bytes else []
     with xn.use_backend("numpy"):
@@ -91,6 +92,14 @@ def _xpnet(problem: Problem, transform: Callable[[Any], Any]) -> Contestant:
                 for name, array in zip(("weight", "bias"), pair, strict=True)
             }
         )
+    return model
+
+
+def _xpnet(problem: Problem, transform: Callable[[Any], Any]) -> Contestant:
+    import xpnet as xn
+    from xpnet import losses, optim
+
+    model = model_of(problem)
     kind = {"SGD": optim.SGD, "Adam": optim.Adam}[problem.optimizer]
     optimizer = kind(problem.schedule or problem.rate)
 

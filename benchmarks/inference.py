@@ -7,6 +7,7 @@ anything is timed.
 """
 
 import argparse
+import tempfile
 from typing import Any
 
 import common
@@ -18,45 +19,22 @@ HIDDEN = (256, 128)
 BATCHES = (1, 1000)
 TITLES = contestants.TITLES | {
     "torch": "PyTorch, no_grad",
-    "onnxruntime": "onnxruntime",
+    "onnxruntime": "onnxruntime, exported by xpnet",
 }
 
 
 def onnxruntime(problem: network.Problem) -> network.Contestant:
-    """Return the network as an ONNX graph, run by onnxruntime on the processor."""
-    runtime, onnx = network.require("onnxruntime"), network.require("onnx")
-    helper, numpy_helper = onnx.helper, network.require("onnx.numpy_helper")
+    """Return our network as we export it, run by onnxruntime on the processor."""
+    runtime, _ = network.require("onnxruntime"), network.require("onnx")
+    from xpnet.interop.onnx import export
 
-    nodes, constants, name = [], [], "x"
-    for layer, (weight, bias) in enumerate(problem.weights):
-        if layer:
-            nodes.append(helper.make_node("Relu", [name], [f"h{layer}"]))
-            name = f"h{layer}"
-        constants += [
-            numpy_helper.from_array(weight, f"w{layer}"),
-            numpy_helper.from_array(bias, f"b{layer}"),
-        ]
-        inputs = [name, f"w{layer}", f"b{layer}"]
-        nodes.append(helper.make_node("Gemm", inputs, [name := f"z{layer}"], transB=1))
-
-    def info(array: str, width: int) -> Any:
-        return helper.make_tensor_value_info(array, onnx.TensorProto.FLOAT, ["batch", width])
-
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [info("x", problem.widths[0])],
-        [info(name, problem.widths[-1])],
-        constants,
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    session = runtime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        example = problem.batches[0][0]
+        made = export(contestants.model_of(problem), f"{folder}/network.onnx", example)
+    session = runtime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def predict(x: np.ndarray) -> np.ndarray:
-        return session.run(None, {"x": x})[0]
+        return session.run(None, {"input": x})[0]
 
     def step(x: Any, y: Any) -> float:
         raise NotImplementedError("onnxruntime only predicts")

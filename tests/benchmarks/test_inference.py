@@ -24,7 +24,7 @@ def test_beside_other_libraries(program):
 def test_without_any_other_library(program, peers):
     printed, written = program(NAME).without(*peers)(*TINY)
     assert set(written["missing"]) == {"xpnet-fast", "torch", "jax", "onnxruntime"}
-    assert "onnxruntime: left out, not installed: onnxruntime" in printed
+    assert "onnxruntime, exported by xpnet: left out, not installed: onnxruntime" in printed
     assert list(written["batches"]["1"]) == ["xpnet", "xpnet-compiled"]
     ours = next(line for line in printed.splitlines() if line.startswith("| xpnet "))
     assert ours.count(" - ") == 2  # no ratio to what is not there
