@@ -10,7 +10,7 @@ import pytest
 
 import xpnet as xn
 from xpnet import namespace
-from xpnet.backend import discover
+from xpnet.backend import discover, owner
 from xpnet.namespace import is_array
 
 
@@ -128,7 +128,7 @@ def test_two_libraries_are_both_named(lib: Any, other: Any) -> None:
         with pytest.raises(TypeError, match="arrays of two libraries: ") as caught:
             xn.array_namespace(*arrays)
         for array in arrays[-2:]:
-            assert array_api_compat.array_namespace(array).__name__ in str(caught.value)
+            assert owner(type(array)).title in str(caught.value)
         assert "bring them to one library first, for example with xn.asarray" in str(caught.value)
 
 
@@ -136,18 +136,18 @@ def test_two_libraries_are_refused_inside_grad(lib: Any, other: Any) -> None:
     def function(x: Any) -> Any:
         return xn.array_namespace(x, other).sum(x)
 
-    with pytest.raises(TypeError, match=r"arrays of two libraries: traced\(\S+\) and \w"):
+    with pytest.raises(TypeError, match=r"arrays of two libraries: \S+ \(traced\) and \w"):
         xn.grad(function)(lib.asarray([1.0]))
 
 
 def test_a_library_without_a_backend_is_named_too() -> None:
-    with pytest.raises(TypeError, match=r"two libraries: foreign and array_api_compat\.numpy"):
+    with pytest.raises(TypeError, match="two libraries: foreign and NumPy"):
         xn.array_namespace(Foreign(1.0), np.ones(1))
 
 
 def test_a_namespace_needs_no_name() -> None:
     """The standard gives a namespace functions and dtypes, but no ``__name__``."""
-    with pytest.raises(TypeError, match=r"two libraries: .* and array_api_compat\.numpy"):
+    with pytest.raises(TypeError, match=r"two libraries: .* and NumPy"):
         xn.array_namespace(Nameless(1.0), np.ones(1))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from xpnet.backend import owner
+from xpnet.backend import discover, owner
 from xpnet.errors import MixedArraysError
 
 if TYPE_CHECKING:
@@ -178,4 +179,10 @@ def _wraps(outer: Namespace, inner: Namespace) -> bool:
 
 
 def _name(namespace: Namespace) -> str:
+    """Return what users call an array library."""
+    if hasattr(namespace, "wrapped_namespace"):
+        return f"{_name(namespace.wrapped_namespace)} (traced)"
+    for backend in discover().values():
+        if backend.package in sys.modules and backend.namespace() is namespace:
+            return backend.title
     return getattr(namespace, "__name__", repr(namespace))

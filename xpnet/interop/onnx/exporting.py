@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet._typing import Array, Tree
+from xpnet.checkpoint.folder import replace_file
 from xpnet.errors import MissingPackageError
 from xpnet.interop.onnx.converting import REAL, convert
 from xpnet.interop.onnx.tracing import trace
@@ -119,7 +119,7 @@ def export(
                 "twice"
             )
         proto = convert(onnx, traced, type(model).__name__, input_names, output_names, opset)
-        _write(path, proto.SerializeToString(deterministic=True))
+        replace_file(path, proto.SerializeToString(deterministic=True))
         stack.pop_all()  # what the example has made stays
     return proto
 
@@ -200,14 +200,3 @@ def _check_path(path: Path) -> None:
         raise IsADirectoryError(
             f"onnx.export: path: expected that of a file, got the folder {path}; add a name"
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file as a whole, or leave everything as it is."""
-    new = path.with_name(f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        new.write_bytes(content)
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
