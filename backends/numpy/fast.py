@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+from operator import is_
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -100,26 +102,30 @@ def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
     return None
 
 
-def in_rows(array: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an array of the state by rows: itself, or a copy."""
-    _check_kind(array, shape, dtype)
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+class Whole:
+    """Sees to it that arrays of the state are as loops read them: `kinds` says how each was."""
+
+    def __init__(self, kinds: list[tuple[tuple[int, ...], Any, str]]) -> None:
+        self._kinds = kinds
+        self._known: list[Any] = []  # weak references to those that were so already
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Return the arrays; copies of those that somebody has laid out otherwise."""
+        if self._known and all(map(is_, [known() for known in self._known], arrays)):
+            return arrays
+        whole = [_whole(x, *kind) for x, kind in zip(arrays, self._kinds, strict=True)]
+        self._known = list(map(ref, whole)) if all(map(is_, whole, arrays)) else []
+        return whole
 
 
-def in_columns(array: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an array of the state by columns: itself, or a copy."""
-    _check_kind(array, shape, dtype)
-    return array if array.flags.f_contiguous else np.asfortranarray(array)
-
-
-def _check_kind(array: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    """Refuse what loops would read as something else."""
+def _whole(array: Any, shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
     if array.shape != shape or array.dtype != dtype:
         raise TypeError(
             f"expected an array of shape {shape} and {dtype} in a model or optimizer, as when the "
             f"step was recorded, found shape {array.shape} and {array.dtype}; it was replaced by "
             "hand, write into it instead: x[...] = new"
         )
+    return np.asarray(array, order=order)
 
 
 class _Fused(Planned):
@@ -140,13 +146,15 @@ class _Fused(Planned):
 
     def beginning(self) -> list[str]:
         """See `Printer.beginning`: state that somebody has laid out otherwise is copied."""
-        lines = []
-        for place in self._seen_whole():
-            function = in_columns if place in self._turned else in_rows
-            name, like = self.names[place], self.program.kinds[place]
-            call = f"{self.bind(function.__name__, function)}({name}, {like.shape}, "
-            lines.append(f"{name} = {call}{self.bind('dtype', like.dtype)})")
-        return lines
+        places, kinds = self._seen_whole(), self.program.kinds
+        if not places:
+            return []
+        orders = ["F" if place in self._turned else "C" for place in places]
+        whole = Whole(
+            [(kinds[p].shape, kinds[p].dtype, x) for p, x in zip(places, orders, strict=True)]
+        )
+        names = ", ".join(self.names[place] for place in places)
+        return [f"[{names}] = {self.bind('whole', whole)}({names})"]
 
     def _seen_whole(self) -> list[int]:
         """Return the places of the state in which kernels read or write rows or all of it."""
