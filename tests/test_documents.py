@@ -96,6 +96,20 @@ def test_the_guide_to_onnx_lists_the_functions_that_are_exported() -> None:
     assert {name.rpartition(".")[2] for name in listed[1].split()} == set(FUNCTIONS) - methods
 
 
+def test_the_guide_to_scikit_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("sklearn", "safetensors"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    for block in blocks("docs/scikit-learn.md"):
+        exec(block, scope)
+    assert float(capsys.readouterr().out.splitlines()[0]) > 0.9
+    again, fitted = scope["again"], scope["fitted"]
+    np.testing.assert_array_equal(again.predict(scope["X"]), fitted.predict(scope["X"]))
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "&& python -m pytest -n auto\n" in README
     assert "\npython -m pytest -n auto\n" in (ROOT / ".ci" / "run").read_text()

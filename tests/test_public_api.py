@@ -31,6 +31,9 @@ LIBRARIES = {
 HOST_MEMORY = {
     *("checkpoint/tensors.py", "data/datasets.py", "data/idx.py"),
     *("interop/onnx/building.py", "interop/onnx/tracing.py"),
+    *("interop/sklearn/arrays.py", "interop/sklearn/base.py", "interop/sklearn/classifier.py"),
+    *("interop/sklearn/labels.py", "interop/sklearn/network.py", "interop/sklearn/regressor.py"),
+    *("interop/sklearn/storing.py", "interop/sklearn/targets.py"),
     *("plots/boundary.py", "plots/confusion.py", "plots/figure.py"),
 }
 MATHEMATICS = [
@@ -57,7 +60,8 @@ FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 # Where users find things; the last ones are not shown by example, nor are base classes.
 EXEMPLARY = [
     *("xpnet", "xpnet.nn", "xpnet.losses", "xpnet.optim", "xpnet.optim.schedules"),
-    *("xpnet.metrics", "xpnet.special", "xpnet.plots", "xpnet.interop.onnx"),
+    *("xpnet.metrics", "xpnet.special", "xpnet.plots"),
+    *("xpnet.interop.onnx", "xpnet.interop.sklearn"),
 ]
 PUBLIC = [
     *EXEMPLARY,

@@ -4,9 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xpnet.interop import onnx, safetensors
+    from xpnet.interop import onnx, safetensors, sklearn
 
-__all__ = ["onnx", "safetensors"]
+__all__ = ["onnx", "safetensors", "sklearn"]
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,367 @@
+"""What scikit-learn's own estimators have not, and life among scikit-learn's tools."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import recall_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import xpnet as xn
+from xpnet import callbacks
+from xpnet.interop.sklearn import MLPClassifier, MLPRegressor
+
+SETTINGS: dict[str, Any] = {
+    "hidden_layer_sizes": (5,),
+    "learning_rate_init": 0.05,
+    "tol": 0.0,
+    "max_iter": 5,
+    "batch_size": 30,
+    "random_state": 0,
+}
+quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+Blobs = tuple[np.ndarray, np.ndarray]
+
+
+# What was asked for
+
+
+def test_balanced_weights_raise_the_recall_of_a_rare_class() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 20 == 0
+    x = rng.normal(size=(600, 2)) + 1.2 * y[:, None]
+    settings = {"hidden_layer_sizes": (), "solver": "lbfgs", "random_state": 0}
+    recall = [
+        recall_score(y, MLPClassifier(**settings, class_weight=weight).fit(x, y).predict(x))
+        for weight in (None, "balanced")
+    ]
+    assert recall[1] > recall[0] + 0.4
+
+
+@quiet
+def test_weights_of_classes_multiply_those_of_samples(blobs: Blobs) -> None:
+    x, y = blobs
+    weight = np.linspace(1.0, 2.0, len(y))
+    own = MLPClassifier(**SETTINGS, class_weight={1: 3.0}).fit(x, y, sample_weight=weight)
+    expected = MLPClassifier(**SETTINGS).fit(x, y, sample_weight=np.where(y == 1, 3, 1) * weight)
+    assert own.loss_curve_ == pytest.approx(expected.loss_curve_)
+
+
+@quiet
+def test_samples_of_weight_zero_do_not_count(blobs: Blobs) -> None:
+    """Nor do batches of them, which have no mean."""
+    x, y = blobs
+    settings = SETTINGS | {"solver": "sgd", "shuffle": False, "momentum": 0.0, "alpha": 0.0}
+    weight = np.where(np.arange(90) < 30, 0.0, 1.0)
+    own = MLPClassifier(**settings).fit(x, y, sample_weight=weight)
+    expected = MLPClassifier(**settings).fit(x[30:], y[30:])
+    np.testing.assert_allclose(own.coefs_[0], expected.coefs_[0], rtol=1e-10)
+
+
+@quiet
+def test_dropout(blobs: Blobs) -> None:
+    x, y = blobs
+    runs = [MLPClassifier(**SETTINGS, dropout=0.5).fit(x, y) for _ in range(2)]
+    assert runs[0].loss_curve_ == runs[1].loss_curve_
+    assert runs[0].loss_curve_ != MLPClassifier(**SETTINGS).fit(x, y).loss_curve_
+    probabilities = runs[0].predict_proba(x)
+    np.testing.assert_array_equal(probabilities, runs[0].predict_proba(x))
+    again = pickle.loads(pickle.dumps(runs[0]))
+    for run in (runs[0], again):
+        run.partial_fit(x, y)
+    assert again.loss_curve_ == runs[0].loss_curve_
+
+
+@quiet
+def test_validation(blobs: Blobs) -> None:
+    """The weights of the best score stay; the losses do not contain the penalty."""
+    x, y = blobs
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(90) < 0.3, rng.integers(0, 3, 90), y)
+    model = MLPClassifier(**SETTINGS | {"max_iter": 30, "alpha": 10.0}, early_stopping=True)
+    seen: list[np.ndarray] = []
+    keep = lambda trainer, logs: seen.append(model.coefs_[0].copy())  # noqa: E731
+    model.set_params(callbacks=[keep]).fit(x, y)
+    assert len(model.validation_scores_) == len(model.validation_loss_curve_) == model.n_iter_
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert model.best_loss_ is None
+    best = int(np.argmax(model.validation_scores_))
+    np.testing.assert_array_equal(model.coefs_[0], seen[best])
+    assert model.loss_curve_[0] > model.validation_loss_curve_[0] + 0.1
+    plain = MLPClassifier(**SETTINGS).fit(x, y)
+    assert plain.validation_loss_curve_ is None
+    assert plain.validation_scores_ is None
+
+
+@quiet
+def test_validation_data_have_a_share_of_each_class() -> None:
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    taken: list[np.ndarray] = []
+
+    def look(trainer: Any, logs: Any) -> None:
+        taken.append(
+            np.concatenate([np.asarray(batch[0]) for batch in trainer._validation.from_(0)])
+        )
+
+    x = np.arange(100.0)[:, None]
+    settings = SETTINGS | {"callbacks": [look], "max_iter": 1, "early_stopping": True}
+    for seed in range(3):
+        MLPClassifier(**settings | {"random_state": seed}, validation_fraction=0.2).fit(x, y)
+        rows = taken[-1][:, 0].astype(int)
+        assert np.bincount(y[rows]).tolist() == [12, 6, 2]
+    assert not np.array_equal(taken[0], taken[1])
+
+
+@quiet
+def test_callbacks(blobs: Blobs) -> None:
+    stopping = callbacks.EarlyStopping("val_loss", patience=2, min_delta=10.0)
+    settings = SETTINGS | {"max_iter": 50, "early_stopping": True}
+    model = MLPClassifier(**settings, callbacks=[stopping]).fit(*blobs)
+    assert model.n_iter_ == 3
+
+
+def test_seeds(blobs: Blobs) -> None:
+    """No global state is read or changed; without a seed each training is another."""
+
+    def curve(random_state: Any) -> Any:
+        with pytest.warns(ConvergenceWarning):
+            model = MLPClassifier(**SETTINGS | {"random_state": random_state}).fit(*blobs)
+        return model.loss_curve_
+
+    before = np.random.get_state()[1].copy()
+    assert curve(None) != curve(None)
+    assert curve(np.random.RandomState(3)) == curve(np.random.RandomState(3)) != curve(3)
+    xn.seed(5)
+    expected = curve(3)
+    xn.seed(6)
+    assert curve(3) == expected
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+# Data
+
+
+@quiet
+@pytest.mark.parametrize("kind", ["csr_matrix", "csc_array"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_sparse_samples(blobs: Blobs, kind: str, solver: str) -> None:
+    x, y = blobs
+    x = np.where(x > 0.5, x, 0.0)
+    settings = SETTINGS | {"solver": solver, "early_stopping": True}
+    dense = MLPClassifier(**settings).fit(x, y)
+    model = MLPClassifier(**settings).fit(getattr(sparse, kind)(x), y)
+    assert model.loss_ == pytest.approx(dense.loss_)
+    np.testing.assert_allclose(
+        model.predict_proba(getattr(sparse, kind)(x)), dense.predict_proba(x), rtol=1e-8
+    )
+
+
+@quiet
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(blobs: Blobs, library: str) -> None:
+    frames = pytest.importorskip(library)
+    x, y = blobs
+    names = list("abcd")
+    frame = frames.DataFrame(dict(zip(names, x.T, strict=True)))
+    labels = frames.Series(np.array(["p", "q", "r"])[y].tolist())
+    model = MLPClassifier(**SETTINGS).fit(frame, labels)
+    assert model.feature_names_in_.tolist() == names
+    expected = MLPClassifier(**SETTINGS).fit(x, np.array(["p", "q", "r"])[y])
+    np.testing.assert_array_equal(model.predict(frame), expected.predict(x))
+    assert model.score(frame, labels) == expected.score(x, np.array(["p", "q", "r"])[y])
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[list("abdc")])
+    numbers = MLPRegressor(**SETTINGS).fit(frame, frame[["a", "b"]])
+    assert numbers.predict(frame).shape == (90, 2)
+
+
+# Going on
+
+
+@quiet
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_epochs_one_by_one(estimator: Any, blobs: Blobs) -> None:
+    """Calls of `partial_fit` are the epochs of `fit`, with a pickle between them too."""
+    x, y = blobs
+    whole = estimator(**SETTINGS).fit(x, y)
+    model = estimator(**SETTINGS)
+    classes = {"classes": np.unique(y)} if estimator is MLPClassifier else {}
+    for _ in range(SETTINGS["max_iter"]):
+        model = pickle.loads(pickle.dumps(model.partial_fit(x, y, **classes)))
+    np.testing.assert_allclose(model.loss_curve_, whole.loss_curve_, rtol=1e-12)
+    np.testing.assert_allclose(model.coefs_[1], whole.coefs_[1], rtol=1e-10)
+    assert model.n_iter_ == 1
+    assert model.t_ == whole.t_
+
+
+def test_partial_fit_compiles_once(blobs: Blobs) -> None:
+    model = MLPRegressor(**SETTINGS)
+    for _ in range(3):
+        model.partial_fit(*blobs)
+    assert model._training._compiled.recordings == 1
+
+
+def test_wrong_calls_of_partial_fit(blobs: Blobs) -> None:
+    x, y = blobs
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        MLPClassifier().partial_fit(x, y)
+    model = MLPClassifier().partial_fit(x[:9], y[:9] % 2, classes=[0, 1, 2])
+    assert model.predict_proba(x).shape == (90, 3)
+    with pytest.raises(ValueError, match="classes of the first call"):
+        model.partial_fit(x, y, classes=[0, 1])
+    with pytest.raises(ValueError, match=r"not in `self\.classes_`"):
+        model.partial_fit(x, y + 1)
+    with pytest.raises(ValueError, match="indicators of labels"):
+        model.partial_fit(x, np.stack([y == 0, y == 1, y == 2], axis=1).astype(int))
+    with pytest.raises(ValueError, match="balanced"):
+        MLPClassifier(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="early_stopping"):
+        MLPRegressor(early_stopping=True).partial_fit(x, y)
+    assert not hasattr(MLPRegressor(solver="lbfgs"), "partial_fit")
+
+
+def test_warm_start(blobs: Blobs) -> None:
+    x, y = blobs
+    model = MLPClassifier(**SETTINGS, warm_start=True)
+    for fits in (1, 2):
+        with pytest.warns(ConvergenceWarning, match="max_iter=5"):
+            model.fit(x, y)
+        assert len(model.loss_curve_) == 5 * fits
+    assert model.loss_curve_[5] < model.loss_curve_[0]
+    with pytest.raises(ValueError, match="same classes"):
+        model.fit(x, y % 2)
+
+
+def test_unfitted(blobs: Blobs) -> None:
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predict(blobs[0])
+    assert not hasattr(MLPClassifier(), "coefs_")
+
+
+def test_diverged_training_raises(blobs: Blobs) -> None:
+    x, y = blobs
+    model = MLPRegressor(
+        solver="sgd", learning_rate_init=1e3, random_state=0, activation="identity"
+    )
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="not finite"):
+        model.fit(1e3 * x, y)
+
+
+def test_what_it_says(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = SETTINGS | {"max_iter": 100, "tol": 10.0, "n_iter_no_change": 1}
+    MLPClassifier(**settings, solver="sgd", learning_rate="adaptive", verbose=True).fit(*blobs)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Iteration 1, loss = ")
+    assert "training stops" in lines[-1]
+    assert sum("learning rate is now" in line for line in lines) == 7  # 0.05 / 5**7 < 1e-6
+
+
+# scikit-learn's tools
+
+
+@quiet
+def test_tools(blobs: Blobs) -> None:
+    x, y = blobs
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), MLPClassifier(**SETTINGS)),
+        {"mlpclassifier__alpha": [1e-4, 1e-2], "mlpclassifier__dropout": [0.0, 0.2]},
+        cv=2,
+    ).fit(x, y)
+    assert search.best_score_ > 0.8
+    assert clone(search.best_estimator_[-1]).get_params() == search.best_estimator_[-1].get_params()
+
+
+@quiet
+def test_processes_of_joblib(blobs: Blobs) -> None:
+    model = MLPClassifier(**SETTINGS)
+    alone, together = (cross_val_score(model, *blobs, cv=2, n_jobs=n) for n in (None, 2))
+    np.testing.assert_array_equal(alone, together)
+
+
+# Files
+
+
+@quiet
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_save(blobs: Blobs, solver: str, tmp_path: Path) -> None:
+    """Everything that is fitted, and every parameter, comes back."""
+    pytest.importorskip("safetensors")
+    frames = pytest.importorskip("pandas")
+    x, y = blobs
+    names = np.array(["p", "q", "r"])[y]
+    model = MLPClassifier(
+        **SETTINGS | {"solver": solver, "alpha": np.float64(0.5)},
+        class_weight={"p": 2.0},
+        n_iter_no_change=np.inf,
+    )
+    model.fit(frames.DataFrame(x, columns=list("abcd")), names)
+    model.save(tmp_path / "model")
+    again = MLPClassifier.load(tmp_path / "model")
+    assert again.get_params() == model.get_params()
+    frame = frames.DataFrame(x, columns=list("abcd"))
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
+    np.testing.assert_array_equal(again.predict(frame), model.predict(frame))
+    ours, theirs = ({k: v for k, v in vars(m).items() if k.endswith("_")} for m in (model, again))
+    assert ours.keys() == theirs.keys()
+    for name in ours.keys() - {"model_"}:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    if solver == "adam":
+        for each in (model, again):
+            each.partial_fit(frame, names)
+        np.testing.assert_array_equal(again.coefs_[0], model.coefs_[0])
+    with pytest.raises(xn.DataError, match="expected a saved MLPRegressor, found MLPClassifier"):
+        MLPRegressor.load(tmp_path / "model")
+    xn.checkpoint.save(tmp_path / "other", epoch=3)
+    with pytest.raises(xn.DataError, match="found something else"):
+        MLPRegressor.load(tmp_path / "other")
+    with pytest.raises(TypeError, match="RandomState"):
+        model.set_params(random_state=np.random.RandomState(0)).save(tmp_path / "third")
+
+
+@quiet
+def test_pickle_of_a_device_that_is_not_there(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and computed in host memory."""
+    pytest.importorskip("array_api_strict")
+    x, y = blobs
+    model = MLPClassifier(**SETTINGS, backend="array_api_strict", device="device1").fit(x, y)
+    content = pickle.dumps(model)
+    backend = xn.get_backend("array_api_strict")
+    gone = xn.BackendError("array-api-strict is gone", cause="not installed")
+    monkeypatch.setattr(type(backend), "unusable", lambda self: gone)
+    with pytest.warns(UserWarning, match=r"on array_api_strict, device device1.*is gone"):
+        again = pickle.loads(content)
+    np.testing.assert_allclose(again.predict_proba(x), model.predict_proba(x), rtol=1e-10)
+
+
+# The package
+
+
+def test_without_scikit_learn(tmp_path: Path) -> None:
+    (tmp_path / "sklearn.py").write_text("raise ModuleNotFoundError('No module named sklearn')")
+    code = f"""if True:
+        import sys
+        import xpnet as xn
+        assert not {{name for name in sys.modules if name.startswith("xpnet.interop")}}
+        sys.path.insert(0, {str(tmp_path)!r})
+        try:
+            import xpnet.interop.sklearn
+        except xn.MissingPackageError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert 'run: pip install "xpnet[sklearn]"' in done.stdout

@@ -1,0 +1,247 @@
+"""Arrays of any library in, arrays of the same library and device out."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn
+
+from xpnet.backend import host
+from xpnet.interop.sklearn import MLPClassifier, MLPRegressor, targets
+
+# All batches have one shape, since each takes some libraries long to compile.
+SETTINGS: dict[str, Any] = {
+    "hidden_layer_sizes": (5,),
+    "solver": "sgd",
+    "learning_rate_init": 0.05,
+    "tol": 0.0,
+    "max_iter": 6,
+    "batch_size": 30,
+    "validation_fraction": 1 / 3,
+    "random_state": 0,
+}
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+Blobs = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture
+def other(lib: Any) -> Any:
+    """The library, unless its arrays are in host memory anyway."""
+    if lib.backend is host():
+        pytest.skip("arrays of host memory go through scikit-learn")
+    return lib
+
+
+@pytest.fixture
+def fitted(lib: Any, blobs: Blobs) -> MLPClassifier:
+    return MLPClassifier(**SETTINGS).fit(lib.asarray(blobs[0]), lib.asarray(blobs[1], None))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_classifier(lib: Any, blobs: Blobs, early_stopping: bool) -> None:
+    """It computes what it computes on NumPy, where the arrays are."""
+    x, y = blobs
+    options = SETTINGS | {"early_stopping": early_stopping, "compile": not early_stopping}
+    own = MLPClassifier(**options).fit(lib.asarray(x), lib.asarray(y, None))
+    on_host = MLPClassifier(**options).fit(x, y)
+    np.testing.assert_array_equal(own.classes_, on_host.classes_)
+    np.testing.assert_allclose(own.loss_curve_, on_host.loss_curve_, rtol=1e-10)
+    if early_stopping:
+        np.testing.assert_allclose(own.validation_scores_, on_host.validation_scores_, rtol=1e-6)
+    lib.close(own.predict_proba(lib.asarray(x)), on_host.predict_proba(x), rtol=1e-8)
+    lib.close(own.predict_log_proba(lib.asarray(x)), on_host.predict_log_proba(x), rtol=1e-8)
+    np.testing.assert_array_equal(lib.to_host(own.predict(lib.asarray(x))), on_host.predict(x))
+    assert own.score(lib.asarray(x), lib.asarray(y, None)) == pytest.approx(on_host.score(x, y))
+    lib.close(own.coefs_[0], on_host.coefs_[0], rtol=1e-8)
+
+
+def test_regressor(lib: Any, blobs: Blobs) -> None:
+    x, _ = blobs
+    y, weight = x[:, :2] ** 2, np.arange(1.0, 91.0)
+    own, on_host = MLPRegressor(**SETTINGS), MLPRegressor(**SETTINGS)
+    own.fit(lib.asarray(x), lib.asarray(y), sample_weight=lib.asarray(weight))
+    on_host.fit(x, y, sample_weight=weight)
+    np.testing.assert_allclose(own.loss_curve_, on_host.loss_curve_, rtol=1e-10)
+    lib.close(own.predict(lib.asarray(x)), on_host.predict(x), rtol=1e-8)
+    scores = [
+        own.score(lib.asarray(x), lib.asarray(y), lib.asarray(weight)),
+        on_host.score(x, y, weight),
+    ]
+    assert scores[0] == pytest.approx(scores[1])
+
+
+def test_several_labels(lib: Any, blobs: Blobs) -> None:
+    x, y = blobs
+    several = np.stack([y == 0, y != 1], axis=1).astype(int)
+    own, on_host = MLPClassifier(**SETTINGS), MLPClassifier(**SETTINGS)
+    own.fit(lib.asarray(x), lib.asarray(several, None))
+    on_host.fit(x, several)
+    lib.close(own.predict_proba(lib.asarray(x)), on_host.predict_proba(x), rtol=1e-8)
+    np.testing.assert_array_equal(lib.to_host(own.predict(lib.asarray(x))), on_host.predict(x))
+    own_score = own.score(lib.asarray(x), lib.asarray(several, None))
+    assert own_score == pytest.approx(on_host.score(x, several))
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 2: 0.5}])
+def test_weights_of_classes(lib: Any, blobs: Blobs, class_weight: Any) -> None:
+    x, y = blobs
+    y = np.where(np.arange(90) < 60, 0, y)
+    options = SETTINGS | {"class_weight": class_weight}
+    own = MLPClassifier(**options).fit(lib.asarray(x), lib.asarray(y, None))
+    weight = sklearn.utils.compute_sample_weight(class_weight, y)
+    on_host = MLPClassifier(**SETTINGS).fit(x, y, sample_weight=weight)
+    np.testing.assert_allclose(own.loss_curve_, on_host.loss_curve_, rtol=1e-6)
+
+
+def test_lbfgs(lib: Any, blobs: Blobs) -> None:
+    options = SETTINGS | {"solver": "lbfgs", "max_iter": 4}
+    own = MLPClassifier(**options).fit(lib.asarray(blobs[0]), lib.asarray(blobs[1], None))
+    on_host = MLPClassifier(**options).fit(*blobs)
+    assert own.loss_ == pytest.approx(on_host.loss_)
+    lib.close(own.coefs_[1], on_host.coefs_[1], rtol=1e-6)
+
+
+def test_data_stay_on_the_device(
+    other: Any, blobs: Blobs, reads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reaches the host in `fit` are flags, a few labels and a loss for each epoch."""
+    monkeypatch.setattr(targets, "_MOST", 8)
+    x, y = other.asarray(blobs[0]), other.asarray(blobs[1], None)
+    model = MLPClassifier(**SETTINGS)
+    with reads(other) as seen:
+        model.fit(x, y)
+    shapes = {shape for shape in seen if shape != ()}
+    assert {(1,), (10,)} <= shapes  # flags and losses; the labels
+    assert shapes <= {(0,), (1,), (10,)}
+    assert len(seen) <= 2 * (SETTINGS["max_iter"] + 8)
+
+
+def test_prediction_reads_one_flag_or_nothing(
+    other: Any, blobs: Blobs, reads: Any, fitted: MLPClassifier
+) -> None:
+    x = other.asarray(blobs[0])
+    for predict in (fitted.predict, fitted.predict_proba):
+        with reads(other) as seen:
+            predict(x)
+        assert set(seen) == {(1,)}
+        with other.guard(), sklearn.config_context(assume_finite=True), reads(other) as seen:
+            predict(x)
+        assert seen == []
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [3, -1, 3, 7],
+        [True, False, True, True],
+        [2.0, 0.0, 2.0, 1.0],
+        [250, 0, 250, 1],
+        [1, 1, 1, 1],
+    ],
+    ids=["integers", "booleans", "floats", "bytes", "one"],
+)
+@pytest.mark.parametrize("most", [2, 256])
+def test_distinct_labels(
+    lib: Any, labels: list[Any], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more classes than are looked for on the device, too."""
+    monkeypatch.setattr(targets, "_MOST", most)
+    dtype = "uint8" if 250 in labels else None
+    y = lib.asarray(labels, dtype)
+    classes, indices = np.unique(labels, return_inverse=True)
+    found = targets.distinct(y)
+    np.testing.assert_array_equal(found, classes)
+    assert found.dtype == lib.to_host(y).dtype
+    np.testing.assert_array_equal(lib.to_host(targets.encode(y, found)), indices)
+
+
+def test_labels_that_are_texts_stay_on_the_host(lib: Any, blobs: Blobs) -> None:
+    x, y = blobs
+    names = np.array(["one", "three", "two"])[y]
+    model = MLPClassifier(**SETTINGS).fit(lib.asarray(x), names)
+    predicted = model.predict(lib.asarray(x))
+    np.testing.assert_array_equal(predicted, MLPClassifier(**SETTINGS).fit(x, names).predict(x))
+    assert model.score(lib.asarray(x), names) == np.mean(predicted == names)
+
+
+def test_data_of_the_host_are_moved_where_they_are_asked_for(lib: Any, blobs: Blobs) -> None:
+    x, y = blobs
+    device = None if lib.device is None else lib.backend.device_name(lib.device)
+    model = MLPClassifier(**SETTINGS, backend=lib.backend.name, device=device).fit(x, y)
+    lib.to_host(model.coefs_[0])
+    expected = MLPClassifier(**SETTINGS).fit(x, y).predict_proba(x)
+    assert isinstance(model.predict(x), np.ndarray)
+    np.testing.assert_allclose(model.predict_proba(x), expected, rtol=1e-8)
+
+
+def test_single_precision_stays_single(lib: Any, blobs: Blobs) -> None:
+    x, y = lib.asarray(blobs[0], "float32"), lib.asarray(blobs[1], None)
+    model = MLPClassifier(**SETTINGS).fit(x, y)
+    assert model.predict_proba(x).dtype == model.coefs_[0].dtype == lib.xp.float32
+    whole = lib.asarray(np.round(blobs[0]), "int64")
+    assert MLPClassifier(**SETTINGS).fit(whole, y).predict_proba(whole).dtype == lib.xp.float64
+
+
+def test_pickle(lib: Any, blobs: Blobs, fitted: MLPClassifier) -> None:
+    x, y = lib.asarray(blobs[0]), lib.asarray(blobs[1], None)
+    again = pickle.loads(pickle.dumps(fitted))
+    lib.close(again.predict_proba(x), lib.to_host(fitted.predict_proba(x)), rtol=0)
+    for model in (fitted, again):
+        model.partial_fit(x, y)
+    lib.close(again.coefs_[0], lib.to_host(fitted.coefs_[0]), rtol=0)
+    assert again.loss_curve_ == fitted.loss_curve_
+
+
+def test_save(lib: Any, blobs: Blobs, fitted: MLPClassifier, tmp_path: Any) -> None:
+    pytest.importorskip("safetensors")
+    x = lib.asarray(blobs[0])
+    fitted.save(tmp_path / "model")
+    again = MLPClassifier.load(tmp_path / "model")
+    lib.close(again.predict_proba(x), lib.to_host(fitted.predict_proba(x)), rtol=0)
+    on_host = MLPClassifier.load(tmp_path / "model", backend="numpy")
+    np.testing.assert_allclose(
+        on_host.predict_proba(blobs[0]), lib.to_host(fitted.predict_proba(x)), rtol=1e-8
+    )
+
+
+def test_what_is_wrong_with_arrays_of_a_device(other: Any, blobs: Blobs) -> None:
+    x, y = other.asarray(blobs[0]), other.asarray(blobs[1], None)
+    broken = blobs[0].copy()
+    broken[3, 1] = np.nan
+    weight = np.ones(90)
+    for message, arguments in {
+        "NaN or infinity in X": (other.asarray(broken), y),
+        "expected 2D array as X, got 1D": (x[:, 0], y),
+        "one y for each of the 90 samples of X, got 89": (x, y[:89]),
+        "requires y to be passed": (x, None),
+        "sample_weight must be 1D": (x, y, other.asarray(weight[:, None])),
+        "one sample_weight for each": (x, y, other.asarray(weight[:80])),
+        "NaN or infinity in sample_weight": (x, y, other.asarray(weight * np.inf)),
+        "got zeros only": (x, y, other.asarray(weight * 0.0)),
+        "Unknown label type": (x, other.asarray(blobs[0][:, 0])),
+        "expected 0 and 1 as y": (x, other.asarray(np.stack([blobs[1]] * 2, axis=1), None)),
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            MLPClassifier(**SETTINGS).fit(*arguments)
+    with pytest.raises(ValueError, match="expected y where X is, NumPy"):
+        MLPClassifier(**SETTINGS).fit(blobs[0], y)
+    with pytest.raises(ValueError, match="expected X on NumPy"):
+        MLPClassifier(**SETTINGS, backend="numpy").fit(x, y)
+    with pytest.raises(ValueError, match="negative"):
+        MLPRegressor(**SETTINGS, loss="poisson").fit(x, x[:, 0])
+    with pytest.raises(ValueError, match="NaN or infinity in y"):
+        MLPRegressor(**SETTINGS).fit(x, other.asarray(broken[:, 1]))
+    model = MLPClassifier(**SETTINGS).fit(x, y)
+    with pytest.raises(ValueError, match="4 features"):
+        model.predict(x[:, :2])
+    with pytest.raises(ValueError, match=r"not in `self\.classes_`"):
+        model.partial_fit(x, y + 1)
+    with pytest.warns(sklearn.exceptions.DataConversionWarning):
+        MLPClassifier(**SETTINGS).fit(x, y[:, None])
+    lonely = other.asarray(np.where(np.arange(90) == 5, 9, blobs[1]), None)
+    with pytest.raises(ValueError, match="has only 1"):
+        MLPClassifier(**SETTINGS, early_stopping=True).fit(x, lonely)
