@@ -139,8 +139,7 @@ class Labelled(MLP):
         xp = array_namespace(targets)
         indices, classes = xp.reshape(targets, (-1,)), len(self.classes_)
         if self.class_weight == "balanced":
-            sums = counted(indices, classes, weight)
-            sums = xp.astype(sums, xp.float32) if weight is None else sums
+            sums = xp.astype(counted(indices, classes, weight), self.coefs_[0].dtype)
             of_classes = xp.sum(sums) / (classes * xp.where(sums > 0, sums, xp.ones_like(sums)))
         else:
             unknown = set(self.class_weight) - set(self.classes_.tolist())
