@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=["fashion-mnist", "digits"], default="fashion-mnist")
     parser.add_argument("--epochs", type=common.positive, default=8)
     parser.add_argument("--hidden", nargs="+", type=common.positive, default=[100])
-    parser.add_argument("--batch-size", type=common.positive, default=200)
+    parser.add_argument("--batch-sizes", nargs="+", type=common.positive, default=[200, 64])
     parser.add_argument("--repetitions", type=common.positive, default=3, help="seeds")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between turns")
     common.add_output(parser)
@@ -72,8 +72,33 @@ def main() -> None:
         for images, labels in data.load(args.dataset)
     )
     settings = {"hidden_layer_sizes": args.hidden, "max_iter": args.epochs}
-    settings |= {"batch_size": args.batch_size}
     settings |= {"tol": 0.0, "n_iter_no_change": np.inf}
+    results: dict[str, Any] = {
+        "environment": common.environment(),
+        "settings": {name: getattr(args, name) for name in ("dataset", "epochs", "hidden")},
+    }
+    print(common.describe(results["environment"]))
+    for size in args.batch_sizes:
+        runs = compete(train, test, settings | {"batch_size": size}, args)
+        found = {name: summary(each, runs.get("sklearn")) for name, each in runs.items()}
+        results[f"batches of {size}"] = found
+        report(found, size, args)
+    seeds = range(args.repetitions)
+    recalls = {
+        str(weight): [recall(seed, weight, train, test, settings) for seed in seeds]
+        for weight in (None, "balanced")
+    }
+    results["recall of a rare class"] = recalls
+    print(f"\nrecall of class {RARE}, of which a twentieth is in the training data")
+    rows = [[name, *(f"{value:.1%}" for value in values)] for name, values in recalls.items()]
+    common.table(["class_weight", *(f"seed {seed}" for seed in seeds)], rows)
+    common.write(args.output, results)
+
+
+def compete(
+    train: Any, test: Any, settings: dict[str, Any], args: argparse.Namespace
+) -> dict[str, Runs]:
+    """Train all, in turns, with each seed."""
     names = args.contestants
     for name in names:
         with engine(name):
@@ -87,23 +112,7 @@ def main() -> None:
                 model = make(name)(random_state=seed, **settings).fit(*train)
                 runs[name].seconds.append(time.perf_counter() - start)
             runs[name].accuracies.append(float(model.score(*test)))
-    recalls = {
-        str(weight): [
-            recall(seed, weight, train, test, settings) for seed in range(args.repetitions)
-        ]
-        for weight in (None, "balanced")
-    }
-    results = {
-        "environment": common.environment(),
-        "settings": {
-            name: getattr(args, name) for name in ("dataset", "epochs", "hidden", "batch_size")
-        },
-        "contestants": {name: summary(found, runs.get("sklearn")) for name, found in runs.items()},
-        "recall of a rare class": recalls,
-    }
-    print(common.describe(results["environment"]))
-    report(results, args)
-    common.write(args.output, results)
+    return runs
 
 
 def recall(seed: int, weight: str | None, train: Any, test: Any, settings: dict[str, Any]) -> float:
@@ -123,36 +132,28 @@ def summary(runs: Runs, peer: Runs | None) -> dict[str, Any]:
         "mean accuracy": statistics.mean(runs.accuracies),
     }
     if peer is not None:
-        ratios = [own / other for own, other in zip(runs.seconds, peer.seconds, strict=True)]
-        found["median ratio"] = statistics.median(ratios)
+        speeds = [other / own for own, other in zip(runs.seconds, peer.seconds, strict=True)]
+        found["median speed"] = statistics.median(speeds)
         found["accuracy beyond"] = found["mean accuracy"] - statistics.mean(peer.accuracies)
     return found
 
 
-def report(results: dict[str, Any], args: argparse.Namespace) -> None:
-    """Print the tables."""
+def report(found: dict[str, Any], size: int, args: argparse.Namespace) -> None:
+    """Print the table of one size of batches."""
     widths = "-".join(map(str, args.hidden))
-    print(
-        f"\n{args.dataset}, hidden layers {widths}, {args.epochs} epochs, float32, batches of 200"
-    )
+    print(f"\n{args.dataset}, hidden layers {widths}, {args.epochs} epochs, batches of {size}")
     rows = [
         [
             TITLES[name],
-            f"{found['median seconds']:.2f}",
-            f"{found['median ratio']:.2f}" if "median ratio" in found else "-",
-            f"{found['mean accuracy']:.2%}",
-            *(f"{accuracy:.2%}" for accuracy in found["accuracies"]),
+            f"{each['median seconds']:.2f}",
+            f"{each['median speed']:.2f}" if "median speed" in each else "-",
+            f"{each['mean accuracy']:.2%}",
+            *(f"{accuracy:.2%}" for accuracy in each["accuracies"]),
         ]
-        for name, found in results["contestants"].items()
+        for name, each in found.items()
     ]
     seeds = [f"seed {seed}" for seed in range(args.repetitions)]
-    common.table(["training", "s", "/ scikit-learn", "accuracy", *seeds], rows)
-    print(f"\nrecall of class {RARE}, of which a twentieth is in the training data")
-    rows = [
-        [weight, *(f"{value:.1%}" for value in values)]
-        for weight, values in results["recall of a rare class"].items()
-    ]
-    common.table(["class_weight", *seeds], rows)
+    common.table(["training", "s", "times as fast", "accuracy", *seeds], rows)
 
 
 if __name__ == "__main__":
