@@ -19,6 +19,14 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
+def quick(lib: Any) -> Any:
+    """The library, unless it takes seconds to compile every single training."""
+    if lib.name == "jax":
+        pytest.skip("takes long to compile; other tests of the estimators run on it")
+    return lib
+
+
+@pytest.fixture
 def reads(syncs: tuple[str, ...]) -> Callable[[Any], Any]:
     """Return a context that notes the shape of every array whose values reach the host."""
 

@@ -59,50 +59,53 @@ def test_classifier(lib: Any, blobs: Blobs, early_stopping: bool) -> None:
     lib.close(own.coefs_[0], on_host.coefs_[0], rtol=1e-8)
 
 
-def test_regressor_in_single_precision(lib: Any, blobs: Blobs) -> None:
+def test_regressor_in_single_precision(quick: Any, blobs: Blobs) -> None:
     x, _ = blobs
     y, weight = x[:, :2] ** 2, np.arange(1.0, 91.0)
     own, on_host = (MLPRegressor(**SETTINGS | {"learning_rate_init": 0.002}) for _ in range(2))
-    samples = lib.asarray(x, "float32")
-    own.fit(samples, lib.asarray(y), sample_weight=lib.asarray(weight))
+    samples = quick.asarray(x, "float32")
+    own.fit(samples, quick.asarray(y), sample_weight=quick.asarray(weight))
     on_host.fit(x.astype("float32"), y, sample_weight=weight)
     np.testing.assert_allclose(own.loss_curve_, on_host.loss_curve_, rtol=1e-5)
     predicted = own.predict(samples)
-    assert predicted.dtype == own.coefs_[0].dtype == lib.xp.float32
-    lib.close(predicted, on_host.predict(x), rtol=1e-4)
-    scores = [own.score(samples, lib.asarray(y), lib.asarray(weight)), on_host.score(x, y, weight)]
+    assert predicted.dtype == own.coefs_[0].dtype == quick.xp.float32
+    quick.close(predicted, on_host.predict(x), rtol=1e-4)
+    scores = [
+        own.score(samples, quick.asarray(y), quick.asarray(weight)),
+        on_host.score(x, y, weight),
+    ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
 
 
-def test_several_labels(lib: Any, blobs: Blobs) -> None:
+def test_several_labels(quick: Any, blobs: Blobs) -> None:
     x, y = blobs
     several = np.stack([y == 0, y != 1], axis=1).astype(int)
     own, on_host = MLPClassifier(**SETTINGS), MLPClassifier(**SETTINGS)
-    own.fit(lib.asarray(x), lib.asarray(several, None))
+    own.fit(quick.asarray(x), quick.asarray(several, None))
     on_host.fit(x, several)
-    lib.close(own.predict_proba(lib.asarray(x)), on_host.predict_proba(x), rtol=1e-8)
-    np.testing.assert_array_equal(lib.to_host(own.predict(lib.asarray(x))), on_host.predict(x))
-    own_score = own.score(lib.asarray(x), lib.asarray(several, None))
+    quick.close(own.predict_proba(quick.asarray(x)), on_host.predict_proba(x), rtol=1e-8)
+    np.testing.assert_array_equal(quick.to_host(own.predict(quick.asarray(x))), on_host.predict(x))
+    own_score = own.score(quick.asarray(x), quick.asarray(several, None))
     assert own_score == pytest.approx(on_host.score(x, several))
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 2: 0.5}])
-def test_weights_of_classes(lib: Any, blobs: Blobs, class_weight: Any) -> None:
+def test_weights_of_classes(quick: Any, blobs: Blobs, class_weight: Any) -> None:
     x, y = blobs
     y = np.where(np.arange(90) < 60, 0, y)
     options = SETTINGS | {"class_weight": class_weight}
-    own = MLPClassifier(**options).fit(lib.asarray(x), lib.asarray(y, None))
+    own = MLPClassifier(**options).fit(quick.asarray(x), quick.asarray(y, None))
     weight = sklearn.utils.compute_sample_weight(class_weight, y)
     on_host = MLPClassifier(**SETTINGS).fit(x, y, sample_weight=weight)
     np.testing.assert_allclose(own.loss_curve_, on_host.loss_curve_, rtol=1e-10)
 
 
-def test_lbfgs(lib: Any, blobs: Blobs) -> None:
+def test_lbfgs(quick: Any, blobs: Blobs) -> None:
     options = SETTINGS | {"solver": "lbfgs", "max_iter": 4}
-    own = MLPClassifier(**options).fit(lib.asarray(blobs[0]), lib.asarray(blobs[1], None))
+    own = MLPClassifier(**options).fit(quick.asarray(blobs[0]), quick.asarray(blobs[1], None))
     on_host = MLPClassifier(**options).fit(*blobs)
     assert own.loss_ == pytest.approx(on_host.loss_)
-    lib.close(own.coefs_[1], on_host.coefs_[1], rtol=1e-6)
+    quick.close(own.coefs_[1], on_host.coefs_[1], rtol=1e-6)
 
 
 def test_data_stay_on_the_device(
@@ -143,11 +146,13 @@ def test_dispatch_makes_no_difference(lib: Any, blobs: Blobs, fitted: MLPClassif
     lib.close(fitted.predict_proba(x), probabilities, rtol=1e-8)
 
 
-def test_data_from_elsewhere_are_moved_to_the_network(lib: Any, blobs: Blobs) -> None:
+def test_data_from_elsewhere_are_moved_to_the_network(quick: Any, blobs: Blobs) -> None:
     x, y = blobs
     on_host = MLPClassifier(**SETTINGS).fit(x, y)
-    lib.close(on_host.predict_proba(lib.asarray(x)), on_host.predict_proba(x), rtol=1e-8)
-    np.testing.assert_array_equal(lib.to_host(on_host.predict(lib.asarray(x))), on_host.predict(x))
+    quick.close(on_host.predict_proba(quick.asarray(x)), on_host.predict_proba(x), rtol=1e-8)
+    np.testing.assert_array_equal(
+        quick.to_host(on_host.predict(quick.asarray(x))), on_host.predict(x)
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,30 +181,30 @@ def test_distinct_labels(
     np.testing.assert_array_equal(lib.to_host(targets.encode(y, found)), indices)
 
 
-def test_labels_that_are_texts_stay_on_the_host(lib: Any, blobs: Blobs) -> None:
+def test_labels_that_are_texts_stay_on_the_host(quick: Any, blobs: Blobs) -> None:
     x, y = blobs
     names = np.array(["one", "three", "two"])[y]
-    model = MLPClassifier(**SETTINGS).fit(lib.asarray(x), names)
-    predicted = model.predict(lib.asarray(x))
+    model = MLPClassifier(**SETTINGS).fit(quick.asarray(x), names)
+    predicted = model.predict(quick.asarray(x))
     np.testing.assert_array_equal(predicted, MLPClassifier(**SETTINGS).fit(x, names).predict(x))
-    assert model.score(lib.asarray(x), names) == np.mean(predicted == names)
+    assert model.score(quick.asarray(x), names) == np.mean(predicted == names)
 
 
-def test_data_of_the_host_are_moved_where_they_are_asked_for(lib: Any, blobs: Blobs) -> None:
+def test_data_of_the_host_are_moved_where_they_are_asked_for(quick: Any, blobs: Blobs) -> None:
     x, y = blobs
-    device = None if lib.device is None else lib.backend.device_name(lib.device)
-    model = MLPClassifier(**SETTINGS, backend=lib.backend.name, device=device).fit(x, y)
-    lib.to_host(model.coefs_[0])
+    device = None if quick.device is None else quick.backend.device_name(quick.device)
+    model = MLPClassifier(**SETTINGS, backend=quick.backend.name, device=device).fit(x, y)
+    quick.to_host(model.coefs_[0])
     expected = MLPClassifier(**SETTINGS).fit(x, y).predict_proba(x)
     assert isinstance(model.predict(x), np.ndarray)
     np.testing.assert_allclose(model.predict_proba(x), expected, rtol=1e-8)
 
 
-def test_integers_become_double_precision(lib: Any, blobs: Blobs) -> None:
+def test_integers_become_double_precision(quick: Any, blobs: Blobs) -> None:
     x = np.round(4 * blobs[0]).astype("int32")
-    own = MLPClassifier(**SETTINGS).fit(lib.asarray(x, None), lib.asarray(blobs[1], None))
+    own = MLPClassifier(**SETTINGS).fit(quick.asarray(x, None), quick.asarray(blobs[1], None))
     expected = MLPClassifier(**SETTINGS).fit(x, blobs[1]).predict_proba(x)
-    lib.close(own.predict_proba(lib.asarray(x, None)), expected, rtol=1e-8)
+    quick.close(own.predict_proba(quick.asarray(x, None)), expected, rtol=1e-8)
 
 
 def test_pickle(lib: Any, blobs: Blobs, fitted: MLPClassifier) -> None:
