@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -266,3 +269,27 @@ def test_what_is_wrong_with_arrays_of_a_device(other: Any, blobs: Blobs) -> None
     lonely = other.asarray(np.where(np.arange(90) == 5, 9, blobs[1]), None)
     with pytest.raises(ValueError, match="has only 1"):
         MLPClassifier(**SETTINGS, early_stopping=True).fit(x, lonely)
+
+
+def test_libraries_without_double_precision(blobs: Blobs) -> None:
+    """There the network is in single precision, and nothing warns."""
+    pytest.importorskip("jax")
+    code = """if True:
+        import warnings
+        warnings.simplefilter("error")
+        import numpy as np
+        from sklearn.exceptions import ConvergenceWarning
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        import jax.numpy as jnp
+        from xpnet.interop.sklearn import MLPClassifier
+        x, y = np.eye(4), np.asarray([[0, 1], [1, 0], [1, 1], [0, 0]])
+        model = MLPClassifier((3,), max_iter=1).fit(jnp.asarray(x), jnp.asarray(y))
+        print(model.predict(jnp.asarray(x)).dtype, model.predict_proba(x).dtype)
+        print(model.score(jnp.asarray(x), y, sample_weight=np.linspace(0, 1, 4)) <= 1)
+    """
+    env = os.environ | {"JAX_ENABLE_X64": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["int32", "float32", "True"]

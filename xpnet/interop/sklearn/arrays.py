@@ -29,6 +29,7 @@ __all__ = [
     "SparseBatches",
     "as_floats",
     "batches",
+    "bring",
     "check_flags",
     "check_length",
     "check_together",
@@ -164,6 +165,16 @@ def check_flags(where: str, flags: Sequence[Flag]) -> None:
     for true, (_, message) in zip(to_host(xp.stack([f for f, _ in flags])), flags, strict=True):
         if not true:
             raise ValueError(f"{where}: {message}")
+
+
+def bring(x: Any, like: Array) -> Array | None:
+    """Return numbers where `like` is, if they are in host memory, in a dtype that there is."""
+    if x is None or is_placed(x):
+        return x
+    x = np.asarray(x)
+    if x.dtype.kind == "f":
+        x = x.astype(place_of(like).float_dtype(x.dtype), copy=False)
+    return put_like(x, like)
 
 
 def put_where(array: Array, x: Any) -> Array:

@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from xpnet._typing import Array, HostArray
 from xpnet.interop.sklearn.arrays import (
     as_floats,
+    bring,
     check_length,
     check_together,
     is_placed,
@@ -296,10 +297,7 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
         predicted = self.predict(X)
         if not is_placed(predicted):
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-        y, weight = (
-            a if a is None or is_placed(a) else put_like(np.asarray(a), predicted)
-            for a in (y, sample_weight)
-        )
+        y, weight = bring(y, predicted), bring(sample_weight, predicted)
         check_length(type(self).__name__, X, y=y)
         return float(to_host(accuracy(predicted, y, None if weight is None else as_floats(weight))))
 

@@ -176,7 +176,7 @@ class Labelled(MLP):
         xp = array_namespace(outputs)
         if self.out_activation_ == "softmax":
             return xp.argmax(outputs, axis=1)
-        chosen = xp.astype(outputs > 0, xp.int64)
+        chosen = xp.argmax(xp.stack([xp.zeros_like(outputs), outputs], axis=-1), axis=-1)
         if self._is_multilabel():
             return chosen
         return chosen[:, 0] if len(self.classes_) > 1 else xp.zeros_like(chosen[:, 0])

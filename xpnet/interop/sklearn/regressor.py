@@ -14,19 +14,19 @@ from xpnet._typing import Array
 from xpnet.interop.sklearn.arrays import (
     Flag,
     as_floats,
+    bring,
     check_flags,
     check_length,
     check_together,
     check_x,
     finite,
     is_placed,
-    place_of,
     put_where,
 )
 from xpnet.interop.sklearn.base import DTYPES, MLP, is_stochastic
 from xpnet.interop.sklearn.measures import r2
 from xpnet.namespace import array_namespace
-from xpnet.transfer import put_like, to_host
+from xpnet.transfer import to_host
 
 __all__ = ["MLPRegressor"]
 
@@ -226,10 +226,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
             return float(super().score(X, y, sample_weight))
         check_together(type(self).__name__, X, y=y, sample_weight=sample_weight)
         predicted = self.predict(X)
-        y, weight = (
-            a if a is None or is_placed(a) else put_like(np.asarray(a), predicted)
-            for a in (y, sample_weight)
-        )
+        y, weight = bring(y, predicted), bring(sample_weight, predicted)
         check_length(type(self).__name__, X, y=y)
         xp = array_namespace(predicted)
         y = xp.reshape(as_floats(y), predicted.shape)
@@ -252,8 +249,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         else:
             x, flags = check_x(self, x, reset=first, y=y)
             if not is_placed(y):
-                y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
-                y = put_like(y.astype(place_of(x).float_dtype(np.float64)), x)
+                y = bring(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), x)
             check_length(where, x, y=y)
             flags += finite("y", y)
             y = as_floats(y)
