@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -256,6 +258,18 @@ def test_diverged_training_raises(blobs: Blobs) -> None:
     )
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="not finite"):
         model.fit(1e3 * x, y)
+
+
+def test_ctrl_c_ends_a_training_as_if_it_were_its_end(blobs: Blobs) -> None:
+    def press(trainer: Any, logs: Any) -> None:
+        if trainer.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    model = MLPClassifier(**SETTINGS, callbacks=[press])
+    with pytest.warns(UserWarning, match=r"interrupted by Ctrl-C"):
+        model.fit(*blobs)
+    assert model.n_iter_ in (2, 3)  # the signal may come a little later
+    assert model.predict(blobs[0]).shape == (90,)
 
 
 def test_what_it_says(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
