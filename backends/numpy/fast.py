@@ -27,8 +27,8 @@ __all__ = ["print_fused", "unavailable"]
 
 # NumPy computes these with vector instructions, compiled loops one by one.
 _SLOW = frozenset({"exp", "expm1", "log", "log1p", "tanh"})
+_LONG = 128  # elements, from which on NumPy's largest one is found faster
 _MANY = 16_384  # elements, from which on that costs more than another pass over memory
-_LONG = 128  # columns, from which on NumPy's sum of a row, of several parts at once, is faster
 _DTYPES = frozenset(map(np.dtype, ("bool", "u1", "i4", "u4", "i8", "f4", "f8")))
 
 
@@ -52,7 +52,12 @@ def _import_error() -> str | None:
 
 def print_fused(program: Program) -> Printed:
     """Return source that calls compiled kernels, and NumPy for what is left."""
-    fused = fuse(_by_rows(program), _refuses)
+    program = _by_rows(program)
+    fused = fuse(program, _refuses)
+    for entry in fused.program.entries:
+        if isinstance(entry.function, Kernel):
+            for place in entry.outs:
+                program.kinds[place] = _made(program.kinds[place])
     printed = _Fused(fused.program).print()
     printed.alone = fused.alone
     return printed
@@ -67,10 +72,13 @@ def _by_rows(program: Program) -> Program:
         if (op := operation(entry, kinds)) is not None and op.name != "same"
     ]
     for place in (*program.state, *computed):
-        like = kinds[place]
-        if isinstance(like, Like) and like.strides is not None:
-            kinds[place] = like.by_rows()
+        kinds[place] = _made(kinds[place])
     return program._replace(kinds=kinds)
+
+
+def _made(like: Any) -> Any:
+    """Return what an array is like if a kernel writes it."""
+    return like.by_rows() if isinstance(like, Like) and like.strides is not None else like
 
 
 def _refuses(kernel: Kernel) -> str | None:
@@ -87,16 +95,17 @@ def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
         if isinstance(like, Like):
             if like.dtype not in _DTYPES:
                 return f"{like.dtype} is not compiled"
-            if kernel.roles[place] == "full" and not like.is_contiguous:
+            spread = not any(like.strides)  # one number, seen as many
+            if kernel.roles[place] == "full" and not (spread or like.is_contiguous):
                 return "its elements do not follow one another in memory"
     if op.name in REDUCTIONS:
         x, out = places
         before, after = kernel.kinds[x].dtype, kernel.kinds[out].dtype
         if before.kind != "f" or before != after:
             return "only floating-point numbers of one dtype are reduced"
-        long = kernel.roles[out] == "row" and kernel.shape[1] > _LONG
-        if long or (kernel.roles[out] == "scalar" and kernel.roles[x] == "full" and size > _MANY):
-            return "NumPy reduces so many elements in several parts at once"
+        long = kernel.shape[1] > _LONG or (kernel.roles[out] == "scalar" and size > _LONG)
+        if op.name in ("max", "min") and kernel.roles[out] != "column" and long:
+            return "NumPy compares so many elements several at once"
     elif op.name in _SLOW and kernel.roles[op.out] == "full" and size > _MANY:
         return "NumPy computes it with vector instructions, which matters for so many elements"
     return None

@@ -14,10 +14,18 @@ from typing import Any
 
 __all__ = ["compiled", "folder"]
 
-_NAMES = (
-    "from numpy import bool_, empty, exp, expm1, float32, float64, inf, int32, int64, log, log1p\n"
-    "from numpy import nan, sqrt, tanh, uint8, uint32\n\n\n"
-)
+_NAMES = """\
+from numba import njit
+from numpy import bool_, empty, exp, expm1, float32, float64, inf, int32, int64, log, log1p
+from numpy import nan, sqrt, tanh, uint8, uint32
+
+
+@njit(fastmath={"reassoc"})
+def add(x, y):
+    return x + y  # sums alone are formed in several parts at once, with vector instructions
+
+
+"""
 
 
 def folder() -> Path:

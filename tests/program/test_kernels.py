@@ -269,16 +269,45 @@ def test_state_that_is_seen_in_two_ways() -> None:
     compare(function, floats(4, 4), state=1)
 
 
-def test_long_rows_and_many_elements_are_left_to_numpy() -> None:
+def test_many_elements_are_left_to_numpy_where_it_has_vector_instructions() -> None:
     def function(xp: Any, x: Any) -> Any:
-        return xp.tanh(x * 2 + 1) - 3, xp.sum(x * x, axis=-1), xp.sum(x * x)
+        return xp.tanh(x * 2 + 1) - 3, xp.max(x * x, axis=-1), xp.min(x * x)
 
     for shape in ((4, 127), (4, 129), (130, 127)):
         compare(function, floats(*shape))
     source = compare(function, floats(130, 200))
     assert "tanh(" in source
-    assert "reduce_sum(" in source
-    assert "xp.sum(" in source
+    assert "reduce_max(" in source
+    assert "xp.min(" in source
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_long_sums_are_formed_in_several_parts(dtype: Any) -> None:
+    def function(xp: Any, x: Any, y: Any) -> Any:
+        return xp.sum(x * y, axis=-1), xp.mean(x * x), xp.sum(x - y)
+
+    x, y = floats(30, 999, dtype=dtype), floats(30, 999, seed=1, dtype=dtype)
+    compare(function, x, y, count=1)
+    x[3, 5] = np.inf
+    x[4, 7] = np.nan
+    compare(function, x, y)
+
+
+def test_a_penalty_is_part_of_the_update() -> None:
+    def function(xp: Any, w: Any, g: Any) -> Any:
+        grads = xn.grad(lambda w: 0.5 * 0.01 * xp.sum(w**2))(w)
+        return w - 0.1 * (g + grads)
+
+    compare(function, floats(20, 30), floats(20, 30, seed=1), state=1, count=1)
+
+
+def test_a_number_in_the_shape_of_an_array() -> None:
+    def function(xp: Any, x: Any, y: Any) -> Any:
+        one = xp.broadcast_to(xp.asarray(2.0, dtype=xp.float32), (3, 4))
+        many = xp.broadcast_to(xp.sum(y), (3, 4))
+        return one * x + 1, many, many * x - 2, (one + many) @ y
+
+    compare(function, floats(3, 4), floats(4, 5, seed=1))
 
 
 def test_other_dtypes_are_left_to_numpy() -> None:

@@ -23,9 +23,13 @@ _LIKE = frozenset({"empty_like", "full_like", "ones_like", "zeros_like"})
 
 
 def _fold(program: Program) -> Program:
-    """Make constants of what depends on neither state, inputs nor host numbers."""
+    """Make constants of what depends on neither state, inputs nor host numbers.
+
+    One number in the shape of an array stays a call: it takes no time, and kernels see through it.
+    """
     constants = dict(program.constants)
-    kept = []
+    kept: list[Entry] = []
+    spread: dict[int, Entry] = {}
     for entry in program.entries:
         args = entry.args
         if entry.name in _LIKE and args[0].place not in constants:
@@ -35,12 +39,18 @@ def _fold(program: Program) -> Program:
         if not all(place in constants for place in references((args, entry.kwargs))):
             kept.append(entry)
             continue
+        if entry.name == "broadcast_to":
+            spread[entry.outs[0]] = entry
         args, kwargs = (
             substitute(x, lambda var: constants[var.place]) for x in (args, entry.kwargs)
         )
         results = [x for x in tree.leaves(entry.function(*args, **kwargs)) if is_array(x)]
         constants.update(zip(entry.outs, results, strict=True))
-    return program._replace(entries=kept, constants=constants)
+    used = {place for entry in kept for place in references((entry.args, entry.kwargs))}
+    views = [entry for place, entry in spread.items() if place in used]
+    for entry in views:
+        del constants[entry.outs[0]]
+    return program._replace(entries=views + kept, constants=constants)
 
 
 def _without_repeated(program: Program) -> Program:

@@ -258,7 +258,7 @@ class _Loops:
         if op.name in ("max", "min"):
             sign = ">" if op.name == "max" else "<"
             return [f"{name} = {value} if {value} {sign} {name} or {value} != {value} else {name}"]
-        return [f"{name} += {value}"]
+        return [f"{name} = add({name}, {value})"]
 
     def _finish(self, op: Operation) -> list[str]:
         """Return the line that makes the result of a reduction that is one number."""
