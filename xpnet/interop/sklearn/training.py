@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet._typing import Array
-from xpnet.autodiff import custom_gradient
 from xpnet.callbacks import Callback
 from xpnet.namespace import array_namespace
 from xpnet.nn import Linear, Module
@@ -51,19 +49,11 @@ def penalised(
     xp = array_namespace(outputs)
     if alpha:
         layers = (layer for _, layer in model.modules() if isinstance(layer, Linear))
-        total = total + 0.5 * alpha * sum(squared(layer.weight) for layer in layers)
+        total = total + 0.5 * alpha * sum(xp.sum(layer.weight**2) for layer in layers)
     if weight is None:
         return total / x.shape[0], outputs
     n = xp.sum(weight)
     return xp.where(n > 0, total / xp.where(n > 0, n, xp.ones_like(n)), xp.zeros_like(n)), outputs
-
-
-@custom_gradient
-def squared(weight: Array) -> tuple[Array, Callable[[Array], tuple[Array]]]:
-    """Return the sum of squares, as one product."""
-    xp = array_namespace(weight)
-    flat = xp.reshape(weight, (-1,))
-    return xp.vecdot(flat, flat), lambda grad: ((2 * grad) * weight,)
 
 
 class Progress(Callback):
