@@ -218,6 +218,34 @@ def test_layers_that_wait_take_their_width(lib: Any, path: Path) -> None:
     assert wrong[1].is_waiting()
 
 
+def test_layers_that_still_wait_are_missing(lib: Any, path: Path) -> None:
+    """Why they do is said, and not to call the model before."""
+    whole = nn.Sequential(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
+    xn.save(whole, path)
+    model = nn.Sequential(nn.Linear(None, 3), nn.BatchNorm1d(None))
+    with pytest.raises(ValueError, match=r"^load: .*: the file does not fit") as caught:
+        xn.load(model, path)
+    names = ["weight", "bias", "running_mean", "running_var"]
+    lines = str(caught.value).splitlines()[1:]
+    names = ["0.weight", "0.bias", *(f"1.{name}" for name in names)]
+    assert lines[:6] == [f"  missing: {name}" for name in names]
+    assert lines[-1] == "In the file, the names of this model start with '0.': pass prefix='0.'"
+    assert model[0].is_waiting()
+    assert xn.load(model, path, prefix="0.") == NOTHING
+
+    longer = nn.Sequential(nn.Linear(None, 2), nn.BatchNorm1d(3), nn.Linear(None, 1))
+    with pytest.raises(ValueError, match="the file does not fit") as caught:
+        xn.load(longer, path, prefix="0.")
+    assert str(caught.value).splitlines()[1:] == [
+        "  missing: 2.weight",
+        "  missing: 2.bias",
+        "  0.weight: expected shape (2, 4), got (3, 4)",
+        "  0.bias: expected shape (2,), got (3,)",
+    ]
+    with pytest.raises(ValueError, match=r"before: 2 \(Linear\); call model\(x\) once"):
+        xn.load(longer, path, prefix="0.", strict=False)
+
+
 # Dtypes
 
 FLOATS = [1.0, -0.0, 3.140625, 1e-3, np.inf, -np.inf, np.nan, 2.0**-126, 2.0**-133]

@@ -76,6 +76,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     """
     safetensors()  # if it is missing, this is the time to say so
     _check("save", model, path)
+    list(model.slots())  # raises if a layer waits for its first batch
     arrays = {name: on_host(x, f"save: {name}") for name, x in _arrays(model).items()}
     for name in filter(_is_counter, arrays):
         arrays[name] = arrays[name].astype("int64")
@@ -144,13 +145,14 @@ def load(
     found = unpack(Path(path))
     given = {name[len(prefix) :]: x for name, x in found.items() if name.startswith(prefix)}
     with widths_from(model, given):
-        expected = _arrays(model)
+        expected = _expected(model, given)
         state = _completed(expected, given)
         unmatched = Unmatched(
             [name for name in expected if name not in state],
             [name for name in state if name not in expected],
         )
         if not strict:
+            list(model.slots())  # raises if a layer waits for its first batch
             state = {name: state.get(name, array) for name, array in expected.items()}
         problems = mismatches(expected, state, fits=_are_of_a_kind) + "".join(
             _torn(expected, given)
@@ -183,8 +185,10 @@ def _check(where: str, model: Any, path: Any) -> None:
 
 
 def _arrays(model: Module) -> dict[str, Array]:
-    """Return all arrays of a model; those of a module in two places have two names, as there."""
-    list(model.slots())  # raises if a layer waits for its first batch
+    """Return all arrays by all their names, as there: a module in two places has two.
+
+    Those of layers that wait for the first batch are None.
+    """
     found: dict[str, Array] = {}
 
     def visit(module: Module, path: str, above: tuple[Module, ...]) -> None:
@@ -195,6 +199,18 @@ def _arrays(model: Module) -> dict[str, Array]:
 
     visit(model, "", ())
     return found
+
+
+def _expected(model: Module, given: Mapping[str, HostArray]) -> dict[str, Any]:
+    """Return all arrays of a model; those to come fit what is given, or else are missing."""
+    arrays = _arrays(model)
+    waiting = [name for name, x in arrays.items() if x is None]
+    places = {name: given.get(name, name) for name in waiting}  # different objects: not tied
+    return {
+        name: places.get(name, x)
+        for name, x in arrays.items()
+        if x is not None or name in given or not _is_counter(name)
+    }
 
 
 def _is_counter(name: str) -> bool:
