@@ -108,6 +108,29 @@ def test_layers_and_devices(put: Any, name: str, differentiated: bool) -> None:
     assert all(x is before[key] for key, x in model.parameters().items())
 
 
+def test_parameters_on_two_devices(put: Any) -> None:
+    model = made(lambda: nn.Linear(3, 2))
+    model.bias = put(X[0, :2], THERE)
+    with pytest.raises(xn.MixedArraysError, match=f"^Linear{DEVICES}"):
+        model(put(X, HERE))
+
+
+class FoundError(Exception):
+    """What a user raises to leave a model early."""
+
+
+@pytest.mark.parametrize("kind", [FoundError, KeyError, StopIteration])
+def test_other_errors_are_left_alone(lib: Any, other: Any, kind: type[Exception]) -> None:
+    """A layer may take arrays of two libraries, as long as it does not join them."""
+
+    class Layer(Scale):
+        def forward(self, x: Any, label: Any) -> Any:
+            raise kind("found")
+
+    with pytest.raises(kind, match="found"):
+        Layer()(lib.asarray(X, "float32"), other(X))
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_and_libraries(lib: Any, other: Any, name: str) -> None:
     build, x, _ = LAYERS[name]

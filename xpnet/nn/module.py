@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Buffer", "Module", "Parameter"]
 
+# What libraries raise for arrays of others, or on two devices.
+_REFUSALS = (TypeError, ValueError, RuntimeError)
+
 
 class Parameter:
     """Marks an array that a module is to train: ``self.weight = nn.Parameter(array)``.
@@ -163,7 +166,7 @@ class Module(Stateful):
         note_use(self)
         try:
             return self.forward(*args, **kwargs)
-        except Exception as error:
+        except _REFUSALS as error:
             self._explain(error, (args, kwargs))
             raise
 
@@ -173,7 +176,7 @@ class Module(Stateful):
         if not own or isinstance(error, MixedArraysError):
             return
         try:
-            one_place(type(self).__name__, own[0], *filter(is_array, tree.leaves(given)))
+            one_place(type(self).__name__, *own, *filter(is_array, tree.leaves(given)))
         except MixedArraysError as mixed:
             raise mixed from error
 
