@@ -385,6 +385,22 @@ def test_a_state_that_does_not_fit_changes_nothing_and_all_is_listed(lib):
     assert_same(model.state_dict(), before)
 
 
+@pytest.mark.parametrize("transform", [xn.grad, xn.compile], ids=["grad", "compile"])
+def test_loading_inside_of_a_transformation(lib, transform):
+    """The gradient would be 0, and the model as before afterwards."""
+    model = Scale(lib.asarray([1.0]), lib.asarray([4]))
+    state = {"factor": lib.asarray([2.0]), "count": lib.asarray([5])}
+
+    def function(model):
+        model.load_state_dict(state)
+        return model.factor[0] * 3
+
+    message = r"Scale\.load_state_dict: the model is being .* load it before"
+    with pytest.raises(xn.TracedArrayError, match=message):
+        transform(function)(model)
+    lib.close(model.factor, [1.0])
+
+
 def test_what_is_no_array_is_named_when_loaded(lib):
     model = Scale(lib.asarray([1.0]))
     with pytest.raises((TypeError, ValueError), match=r"Scale\.load_state_dict(.|\n)*factor.*list"):

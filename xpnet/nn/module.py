@@ -16,6 +16,7 @@ from xpnet.program.host import note_use
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, changes, mismatches
 from xpnet.transfer import copy_like
+from xpnet.wrapping import WrappedArray
 
 if TYPE_CHECKING:
     from xpnet.nn.summary import Summary
@@ -309,12 +310,19 @@ class Module(Stateful):
         ValueError
             If names are missing or unknown, or shapes or kinds of dtype differ. All that is
             wrong is listed, and nothing is changed.
+        TracedArrayError
+            Inside of a function that differentiates this model, or is compiled for it.
         """
         from xpnet.nn.lazy import widths_from  # which needs this module
 
         with widths_from(self, state):
             slots = list(self.slots())
             expected = {slot.name: slot.array for slot in slots}
+            if any(isinstance(array, WrappedArray) for array in expected.values()):
+                raise TracedArrayError(
+                    f"{type(self).__name__}.load_state_dict: the model is being differentiated or "
+                    "compiled, where what is loaded would be lost; load it before"
+                )
             problems = mismatches(expected, state, fits=lambda a, b: _is_real(a) == _is_real(b))
             if problems:
                 raise ValueError(
