@@ -14,7 +14,17 @@ from typing import TypeVar
 
 from xpnet.errors import DataError
 
-__all__ = ["STATE", "TENSORS", "discard", "read", "read_limited", "replace_file", "verify", "write"]
+__all__ = [
+    "STATE",
+    "TENSORS",
+    "check_folder",
+    "discard",
+    "read",
+    "read_limited",
+    "replace_file",
+    "verify",
+    "write",
+]
 
 STATE = "state.json"
 TENSORS = ".safetensors"
@@ -63,6 +73,15 @@ def write(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     with contextlib.suppress(OSError):  # what is wanted is there; the next one tries again
         if _exists(old):
             _discard(old, path)
+
+
+def check_folder(where: str, path: Path) -> None:
+    """Refuse a file in a folder that does not exist, before anything is computed."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{where}: expected a file in a folder that exists, got {path}; make the folder "
+            f"{path.parent} first"
+        )
 
 
 def replace_file(path: Path, content: bytes) -> None:

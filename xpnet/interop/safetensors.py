@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xpnet._typing import Array, HostArray
-from xpnet.checkpoint.folder import replace_file
+from xpnet.checkpoint.folder import check_folder, replace_file
 from xpnet.checkpoint.tensors import on_host, pack, safetensors, unpack
 from xpnet.namespace import REAL, has_dtype
 from xpnet.nn import Module
@@ -76,6 +76,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     """
     safetensors()  # if it is missing, this is the time to say so
     _check("save", model, path)
+    check_folder("save", Path(path))
     list(model.slots())  # raises if a layer waits for its first batch
     arrays = {name: on_host(x, f"save: {name}") for name, x in _arrays(model).items()}
     for name in filter(_is_counter, arrays):
@@ -244,6 +245,8 @@ def _are_of_a_kind(array: Array, like: Array) -> bool:
 
 def _hint(expected: Collection[str], found: Collection[str], prefix: str) -> str:
     """Say how the names would fit, where that is seen."""
+    if prefix and all(name in found or _is_counter(name) for name in expected):
+        return f"\nIn the file, the names start as in this model: leave out prefix={prefix!r}"
     start = _start(expected, found)
     if start and start != prefix:
         return f"\nIn the file, the names of this model start with {start!r}: pass prefix={start!r}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnet._typing import Array, Tree
-from xpnet.checkpoint.folder import replace_file
+from xpnet.checkpoint.folder import check_folder, replace_file
 from xpnet.errors import MissingPackageError
 from xpnet.interop.onnx.converting import REAL, convert
 from xpnet.interop.onnx.tracing import trace
@@ -191,11 +191,7 @@ def _paths(results: Tree, path: str = "") -> list[str]:
 
 def _check_path(path: Path) -> None:
     """Refuse a place where no file can be, before anything is computed."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"onnx.export: path: expected a file in a folder that exists, got {path}; make the "
-            f"folder {path.parent} first"
-        )
+    check_folder("onnx.export: path", path)
     if path.is_dir():
         raise IsADirectoryError(
             f"onnx.export: path: expected that of a file, got the folder {path}; add a name"
