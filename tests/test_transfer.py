@@ -153,6 +153,24 @@ def test_what_is_no_number_is_refused(lib: Any, values: Any) -> None:
         xn.asarray(values)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_arrays_that_compute_otherwise(lib: Any) -> None:
+    """The product of two matrices is another one than the standard's, and a mask would be lost."""
+    host = np.array([[1.0, 2.0], [3.0, 4.0]])
+    matrix, masked = np.asmatrix(host), np.ma.masked_array(host, host > 2)
+    array = xn.asarray(matrix)
+    np.testing.assert_array_equal(lib.to_host(array * array), host * host)
+    message = r"xn\.asarray: expected an array without gaps, got a MaskedArray.* x\.filled\(value\)"
+    with pytest.raises(TypeError, match=message):
+        xn.asarray(masked)
+    for x in (matrix, masked):
+        message = f"array_namespace: expected arrays, got {type(x).__name__}; make an array of it"
+        with pytest.raises(TypeError, match=message):
+            xn.losses.mse_loss(x, x)
+        with pytest.raises(TypeError, match=message):
+            xn.nn.ReLU()(x)
+
+
 def test_an_integer_that_no_dtype_holds_is_refused(lib: Any) -> None:
     with pytest.raises((TypeError, OverflowError), match=r"xn\.asarray|too large"):
         xn.asarray(2**70)

@@ -154,6 +154,8 @@ def _lookup(x: object) -> Namespace:
         found = backend.namespace()
     elif not isinstance(x, type) and hasattr(kind, "__array_namespace__"):
         found = x.__array_namespace__()  # type: ignore[attr-defined]
+        if found in [sys.modules.get(backend.package) for backend in discover().values()]:
+            found = _NO_ARRAY  # a class of a library that its backend does not take
     else:
         found = _NO_ARRAY
     _known[kind] = found

@@ -183,6 +183,11 @@ def _untyped(x: Any) -> HostArray:
     xp = host().namespace()
     backend = owner(type(x))
     array: HostArray
+    if hasattr(type(x), "filled"):
+        raise TypeError(
+            f"xn.asarray: expected an array without gaps, got a {type(x).__name__}, whose mask "
+            "would be lost; fill them first, with x.filled(value)"
+        )
     if backend is not None:
         try:
             return backend.to_host(x)

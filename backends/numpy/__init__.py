@@ -30,6 +30,13 @@ class NumPyBackend(Backend):
         """See `Backend.array_types`."""
         return (library.ndarray, library.generic)
 
+    def owns(self, array_type: type) -> bool:
+        """See `Backend.owns`; matrices and masked arrays compute otherwise than the standard."""
+        import numpy as np
+
+        others = (np.matrix, np.ma.MaskedArray)
+        return super().owns(array_type) and not issubclass(array_type, others)
+
     def devices(self) -> list[Any]:
         """See `Backend.devices`."""
         return ["cpu"]
