@@ -343,7 +343,7 @@ def test_what_cannot_be_written(path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4" + bytes(96), b"\x80\x04K\x01." + bytes(9)])
+@pytest.mark.parametrize("content", [b"", bytes(96), b"\x80\x04K\x01." + bytes(9)])
 def test_a_file_of_another_kind(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     message = r"model\.safetensors: expected a safetensors file.*convert it with the program that"
@@ -638,3 +638,13 @@ def test_without_safetensors(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for function in (xn.save, xn.load):
         with pytest.raises(xn.MissingPackageError, match=r'run: pip install "xpnet\[checkpoint\]"'):
             function(model, path)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_pickle_is_refused_with_the_way_out(tmp_path: Path, archive: bool) -> None:
+    torch = pytest.importorskip("torch")
+    path, model = tmp_path / "model.pt", nn.Linear(3, 2)
+    theirs = torch.nn.Linear(3, 2).state_dict()
+    torch.save(theirs, path, _use_new_zipfile_serialization=archive)
+    with pytest.raises(xn.DataError, match=r"found a pickle.* write the weights with .*save_file"):
+        xn.load(model, path)

@@ -22,6 +22,7 @@ DTYPES = (
 _CODES = {f"{name[0].upper()}{8 * np.dtype(name).itemsize}": name for name in DTYPES[1:]}
 _CODES["BOOL"] = DTYPES[0]
 _BFLOAT16 = "BF16"
+_PICKLES = b"PK\x03\x04", b"\x80\x02"  # of PyTorch, in a zip archive or as it was before
 # Bytes. Each tensor of the header becomes a Python object some times its size.
 _HEADER = 2**24
 _CURE = "take another file, or convert it with the program that wrote it"
@@ -59,7 +60,14 @@ def unpack(file: Path) -> dict[str, HostArray]:
     """Read a file, bfloat16 as float32; it takes twice its size, whatever its header says."""
     package = safetensors()
     with file.open("rb") as stream:
-        header = _header_size(stream.read(8))
+        start = stream.read(8)
+        if start.startswith(_PICKLES):
+            raise DataError(
+                f"load: {file}: expected a safetensors file, found a pickle, which may run any "
+                "code and is not read; where PyTorch is, write the weights with "
+                "safetensors.torch.save_file(model.state_dict(), path)"
+            )
+        header = _header_size(start)
         if header > _HEADER:
             raise DataError(
                 f"load: {file}: expected a safetensors file with a header of up to {_HEADER} "
