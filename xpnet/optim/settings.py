@@ -68,9 +68,9 @@ def check_overrides(
 
 
 @functools.lru_cache(maxsize=4096)
-def matching(name: str, *patterns: str) -> list[str]:
+def matching(name: str, *patterns: str) -> tuple[str, ...]:
     """Return those of the patterns that match a name."""
-    return [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+    return tuple(pattern for pattern in patterns if fnmatchcase(name, pattern))
 
 
 def unmatched(overrides: Overrides, names: Collection[str]) -> list[str]:

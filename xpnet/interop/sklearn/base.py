@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from xpnet import nn
 from xpnet._typing import Array
 from xpnet.interop.sklearn.arrays import (
+    Flag,
     Place,
     batches,
     check_flags,
@@ -40,10 +41,10 @@ from xpnet.random import Generator
 from xpnet.train.place import place
 from xpnet.transfer import to_host
 
-__all__ = ["DTYPES", "MLP", "is_stochastic"]
+__all__ = ["MLP", "is_stochastic"]
 
 _PREDICTED = 1024  # samples at a time where nothing is trained
-DTYPES = (np.float64, np.float32)  # of samples; others become the first
+_DTYPES = (np.float64, np.float32)  # of samples; others become the first
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -130,6 +131,18 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
         _check_finite(where, self.model_, self.loss_)
         if self.solver != "lbfgs" and not incremental:
             warn_of_the_end(stopped, self.max_iter)
+
+    def _samples(self, x: Any, y: Any, *, reset: bool, **host: Any) -> tuple[Any, Any, list[Flag]]:
+        """Return samples as floating-point numbers, targets, and what to check of their values.
+
+        Of those in host memory scikit-learn checks all, with its options `host`.
+        """
+        if is_placed(x):
+            x, flags = check_x(self, x, reset=reset, y=y)
+            return x, y, flags
+        options = {"accept_sparse": "csr", "multi_output": True, "dtype": _DTYPES, **host}
+        x, y = validate_data(self, x, y, reset=reset, **options)
+        return x, y, []
 
     def _check_settings(self, where: str, incremental: bool) -> None:
         if incremental and self.early_stopping:
@@ -243,7 +256,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
             x, flags = check_x(self, x, reset=False)
             check_flags(type(self).__name__, flags)
         else:
-            x = validate_data(self, x, accept_sparse="csr", dtype=DTYPES, reset=False)
+            x = validate_data(self, x, accept_sparse="csr", dtype=_DTYPES, reset=False)
         return self._forward(x)
 
     def _forward(self, x: Any) -> Array:

@@ -255,10 +255,7 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
         array, shape (samples, classes)
             Where `X` is, in the order of `classes_`.
         """
-        outputs = self._compute(X)
-        if self.out_activation_ == "softmax":
-            return put_where(softmax(outputs), X)
-        return put_where(self._of_both(expit, outputs), X)
+        return self._probabilities(X, softmax, expit)
 
     def predict_log_proba(self, X: Any) -> Array:  # noqa: N803
         """Predict the logarithm of `predict_proba`, which is finite where that is rounded to 0.
@@ -273,10 +270,7 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
         array, shape (samples, classes)
             Where `X` is.
         """
-        outputs = self._compute(X)
-        if self.out_activation_ == "softmax":
-            return put_where(log_softmax(outputs), X)
-        return put_where(self._of_both(lambda z: -softplus(-z), outputs), X)
+        return self._probabilities(X, log_softmax, lambda z: -softplus(-z))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
         """Return the accuracy, of all labels of a sample together if there are several.
@@ -301,13 +295,22 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
         check_length(type(self).__name__, X, y=y)
         return float(to_host(accuracy(predicted, y, None if weight is None else as_floats(weight))))
 
-    def _of_both(self, function: Callable[[Array], Array], z: Array) -> Array:
-        """Return a function of the log-odds of several labels, or of both classes."""
-        if self._is_multilabel():
-            return function(z)
-        if len(self.classes_) == 1:
-            return function(array_namespace(z).full_like(z, math.inf))
-        return array_namespace(z).concat([function(-z), function(z)], axis=1)
+    def _probabilities(
+        self, x: Any, of_classes: Callable[[Array], Array], of_log_odds: Callable[[Array], Array]
+    ) -> Array:
+        """Return a function of the outputs: of several classes, of two, or of each label."""
+        outputs = self._compute(x)
+        if self.out_activation_ == "softmax":
+            found = of_classes(outputs)
+        elif self._is_multilabel():
+            found = of_log_odds(outputs)
+        else:
+            xp = array_namespace(outputs)
+            if len(self.classes_) == 1:
+                found = of_log_odds(xp.full_like(outputs, math.inf))
+            else:
+                found = xp.concat([of_log_odds(-outputs), of_log_odds(outputs)], axis=1)
+        return put_where(found, x)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -9,18 +9,17 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, column_or_1d
 
 from xpnet._typing import Array, HostArray
 from xpnet.interop.sklearn.arrays import (
     Flag,
     check_flags,
     check_length,
-    check_x,
     finite,
     is_placed,
 )
-from xpnet.interop.sklearn.base import DTYPES, MLP
+from xpnet.interop.sklearn.base import MLP
 from xpnet.interop.sklearn.measures import mean
 from xpnet.interop.sklearn.targets import counted, distinct, encode
 from xpnet.namespace import array_namespace
@@ -43,18 +42,8 @@ class Labelled(MLP):
     def _check(
         self, where: str, x: Any, y: Any, *, first: bool, incremental: bool
     ) -> tuple[Any, Array]:
-        flags: list[Flag] = []
-        if not is_placed(x):
-            x, y = validate_data(
-                self,
-                *(x, y),
-                accept_sparse="csr",
-                multi_output=True,
-                dtype=DTYPES,
-                reset=first,
-            )
-        else:
-            x, flags = check_x(self, x, reset=first, y=y)
+        x, y, flags = self._samples(x, y, reset=first)
+        if is_placed(x):
             if not is_placed(y):
                 y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y")
             check_length(where, x, y=y)

@@ -8,22 +8,20 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, column_or_1d
 
 from xpnet._typing import Array
 from xpnet.interop.sklearn.arrays import (
-    Flag,
     as_floats,
     bring,
     check_flags,
     check_length,
     check_together,
-    check_x,
     finite,
     is_placed,
     put_where,
 )
-from xpnet.interop.sklearn.base import DTYPES, MLP, is_stochastic
+from xpnet.interop.sklearn.base import MLP, is_stochastic
 from xpnet.interop.sklearn.measures import r2
 from xpnet.namespace import array_namespace
 from xpnet.transfer import to_host
@@ -235,19 +233,8 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
     def _check(
         self, where: str, x: Any, y: Any, *, first: bool, incremental: bool
     ) -> tuple[Any, Array]:
-        flags: list[Flag] = []
-        if not is_placed(x):
-            x, y = validate_data(
-                self,
-                *(x, y),
-                accept_sparse="csr",
-                multi_output=True,
-                y_numeric=True,
-                dtype=DTYPES,
-                reset=first,
-            )
-        else:
-            x, flags = check_x(self, x, reset=first, y=y)
+        x, y, flags = self._samples(x, y, reset=first, y_numeric=True)
+        if is_placed(x):
             if not is_placed(y):
                 y = bring(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), x)
             check_length(where, x, y=y)
