@@ -243,7 +243,8 @@ def test_all_that_changes_is_in_the_host_numbers(lib):
     first = optimizer.host_numbers(NAMES)
     assert list(first) == NAMES
     assert first["0.weight"]["shrink"] == 1 - 0.5 * 0.01
-    assert (first["0.bias"]["eps"], first["0.weight"]["eps"]) == (0.0, 1e-8)
+    bias = math.sqrt(1 - 0.999)  # of the root that eps is added to
+    assert (first["0.bias"]["eps"], first["0.weight"]["eps"]) == (0.0, 1e-8 * bias)
     optimizer.update(model, grads)
     second = optimizer.host_numbers(NAMES)
     assert {name: list(x) for name, x in first.items()} == {n: list(x) for n, x in second.items()}

@@ -46,8 +46,9 @@ class Adam(Optimizer):
         v = beta2 * v + (1 - beta2) * g**2
         p = p - r * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    The bias corrections are Python floats, computed in float64 whatever the dtype. The epsilon
-    is outside of the root, as in algorithm 1 of [1]_.
+    The bias corrections are Python floats, computed in float64 whatever the dtype; those of the
+    root are taken into r and eps, which changes no more than the rounding. The epsilon is outside
+    of the root, as in algorithm 1 of [1]_.
 
     References
     ----------
@@ -92,15 +93,14 @@ class Adam(Optimizer):
 
     def numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
         """See `Optimizer.numbers`."""
-        beta1, beta2 = settings["betas"]
+        (beta1, beta2), bias = settings["betas"], _bias_of_root(settings, step)
         return {
             "beta1": beta1,
             "beta2": beta2,
             "new1": 1 - beta1,
             "new2": 1 - beta2,
-            "unbias": 1 / math.sqrt(1 - beta2**step),
-            "eps": settings["eps"],
-            "rate": rate / (1 - beta1**step),
+            "eps": settings["eps"] * bias,
+            "rate": rate * bias / (1 - beta1**step),
         }
 
     @recordable
@@ -214,7 +214,8 @@ class NAdam(Adam):
     Examples
     --------
     >>> import xpnet as xn
-    >>> numbers = xn.optim.NAdam(1.0, momentum_decay=0).host_numbers(["w"])["w"]
+    >>> adam = xn.optim.NAdam(1.0, betas=(0.9, 0.0), momentum_decay=0)
+    >>> numbers = adam.host_numbers(["w"])["w"]
     >>> round(numbers["rate_grad"], 6)  # (1 - 0.45) / (1 - 0.45)
     1.0
     >>> round(numbers["rate_mean"], 6)  # 0.45 / (1 - 0.45**2)
@@ -254,6 +255,7 @@ class NAdam(Adam):
             if product < 1e-20:  # 1 - product is 1 from here on
                 break
         following = momentum(step + 1)
+        rate *= _bias_of_root(settings, step)
         return super().numbers(settings, rate, step) | {
             "rate_grad": rate * (1 - momentum(step)) / (1 - product),
             "rate_mean": rate * following / (1 - product * following),
@@ -283,9 +285,13 @@ def _averages(
     mean_square += numbers["new2"] * (grad * grad)
     state.update(mean=mean, mean_square=mean_square)
     scale = array_namespace(grad).sqrt(mean_square)
-    scale *= numbers["unbias"]
     scale += numbers["eps"]
     return mean, scale
+
+
+def _bias_of_root(settings: Mapping[str, Any], step: int) -> float:
+    """Return what the root of the average of squares is too small by."""
+    return math.sqrt(1 - float(settings["betas"][1]) ** step)
 
 
 def _momentum(beta: float, decay: float, step: int) -> float:
