@@ -13,6 +13,8 @@ from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like, Var
 from xpnet.program.source import Printed, Printer
 
+from .layout import Whole, by_columns
+
 __all__ = ["Planned", "print_planned"]
 
 _OPERATORS = {
@@ -54,21 +56,50 @@ def print_planned(program: Program) -> Printed:
 
 
 class Planned(Printer):
-    """Prints calls of ufuncs with the arrays that they write to."""
+    """Prints calls of ufuncs with the arrays that they write to.
+
+    Attributes
+    ----------
+    plan : Plan
+        Where results are kept.
+    fixed : dict from int to array
+        Arrays that are the same in every run: constants, buffers, and their views.
+    turned : frozenset of int
+        Places that are kept by columns; their kinds say how they would lie by rows.
+    """
 
     engine = "NumPy, into buffers that are planned"
 
     def __init__(self, program: Program) -> None:
-        super().__init__(program)
+        self.turned = by_columns(program)
+        kinds = [x.by_rows() if p in self.turned else x for p, x in enumerate(program.kinds)]
+        super().__init__(program._replace(kinds=kinds))
+        program = self.program
         self.scope["np"] = np
         self.plan: Plan = plan(program, self._kind, self._over)
         self._kept: dict[int, str] = {}  # place -> name of its copy
-        # Arrays that are the same in every run: constants, buffers, and their views.
         self.fixed: dict[int, Any] = dict(program.constants)
         memory = [_aligned(size) for size in self.plan.buffers]
         for place, number in self.plan.places.items():
             buffer: Any = self._buffer(place, memory[number])
             self.scope[self.names[place]] = self.fixed[place] = buffer
+
+    def beginning(self) -> list[str]:
+        """See `Printer.beginning`: state that somebody has laid out otherwise is copied."""
+        kinds, seen = self.program.kinds, self._seen_whole()
+        places = [place for place in self.program.state if place in seen]
+        if not places:
+            return []
+        orders = ["F" if place in self.turned else "C" for place in places]
+        whole = Whole(
+            [(kinds[p].shape, kinds[p].dtype, x) for p, x in zip(places, orders, strict=True)]
+        )
+        names = ", ".join(self.names[place] for place in places)
+        return [f"[{names}] = {self.bind('whole', whole)}({names})"]
+
+    def _seen_whole(self) -> frozenset[int]:
+        """Return the places that must lie in memory as planned, when they are of the state."""
+        return self.turned
 
     def print(self) -> Printed:
         """See `Printer.print`."""
@@ -87,6 +118,8 @@ class Planned(Printer):
     def _buffer(self, place: int, memory: Any) -> Any:
         """Return the array in which a result is computed."""
         like = self.program.kinds[place]
+        if place in self.turned:
+            return np.ndarray(like.shape, like.dtype, memory, order="F")
         return np.ndarray(like.shape, like.dtype, memory, 0, like.strides)
 
     def statement(self, entry: Entry) -> str | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from operator import is_
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
@@ -20,7 +18,6 @@ from xpnet.program.source import Printed
 
 from .. import pip_install  # noqa: TID252 - see there
 from .engine import Planned
-from .layout import by_columns
 from .loops import compiled
 
 __all__ = ["print_fused", "unavailable"]
@@ -111,40 +108,10 @@ def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
     return None
 
 
-class Whole:
-    """Sees to it that arrays of the state are as loops read them: `kinds` says how each was."""
-
-    def __init__(self, kinds: list[tuple[tuple[int, ...], Any, str]]) -> None:
-        self._kinds = kinds
-        self._known: list[Any] = []  # weak references to those that were so already
-
-    def __call__(self, *arrays: Any) -> Any:
-        """Return the arrays; copies of those that somebody has laid out otherwise."""
-        if self._known and all(map(is_, [known() for known in self._known], arrays)):
-            return arrays
-        whole = [_whole(x, *kind) for x, kind in zip(arrays, self._kinds, strict=True)]
-        self._known = list(map(ref, whole)) if all(map(is_, whole, arrays)) else []
-        return whole
-
-
-def _whole(array: Any, shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
-    if array.shape != shape or array.dtype != dtype:
-        raise TypeError(
-            f"expected an array of shape {shape} and {dtype} in a model or optimizer, as when the "
-            f"step was recorded, found shape {array.shape} and {array.dtype}; it was replaced by "
-            "hand, write into it instead: x[...] = new"
-        )
-    return np.asarray(array, order=order)
-
-
 class _Fused(Planned):
     """Prints calls of kernels with the arrays that they write to."""
 
     engine = "NumPy, and kernels that Numba compiles"
-
-    def __init__(self, program: Program) -> None:
-        self._turned = by_columns(program)
-        super().__init__(program)
 
     def print(self) -> Printed:
         """See `Printer.print`."""
@@ -153,30 +120,15 @@ class _Fused(Planned):
         printed.kernels = self._kernels
         return printed
 
-    def beginning(self) -> list[str]:
-        """See `Printer.beginning`: state that somebody has laid out otherwise is copied."""
-        places, kinds = self._seen_whole(), self.program.kinds
-        if not places:
-            return []
-        orders = ["F" if place in self._turned else "C" for place in places]
-        whole = Whole(
-            [(kinds[p].shape, kinds[p].dtype, x) for p, x in zip(places, orders, strict=True)]
-        )
-        names = ", ".join(self.names[place] for place in places)
-        return [f"[{names}] = {self.bind('whole', whole)}({names})"]
-
-    def _seen_whole(self) -> list[int]:
-        """Return the places of the state in which kernels read or write rows or all of it."""
+    def _seen_whole(self) -> frozenset[int]:
+        """See `Planned._seen_whole`: kernels read and write rows or all of an array."""
         kernels = [e.function for e in self.program.entries if isinstance(e.function, Kernel)]
         full = {
             place for kernel in kernels for place, role in kernel.roles.items() if role == "full"
         }
         full |= {self.plan.donated[place] for place in full if place in self.plan.donated}
-        return [
-            place
-            for place in self.program.state
-            if place in full and self.program.kinds[place].type is np.ndarray
-        ]
+        arrays = {p for p in full if getattr(self.program.kinds[p], "type", None) is np.ndarray}
+        return super()._seen_whole() | arrays
 
     def statement(self, entry: Entry) -> str | None:
         """See `Printer.statement`."""
@@ -192,7 +144,7 @@ class _Fused(Planned):
         name = self.bind("kernel", compiled(print_loops(kernel, over)))
         self._kernels.append((name, kernel))
         arguments = [*kernel.inputs, *(out for out in kernel.outputs if out not in over)]
-        operands = [self._operand(kernel, place) for place in arguments]
+        operands = [self._argument(kernel, place) for place in arguments]
         return f"{name}({', '.join([*map(str, kernel.shape), *operands])})"
 
     def literal(self, x: Any) -> str:
@@ -205,14 +157,14 @@ class _Fused(Planned):
         kind = getattr(self.program.kinds[place], "type", np.ndarray)
         return kind is not np.ndarray and place in self.plan.places
 
-    def _operand(self, kernel: Kernel, place: int) -> str:
+    def _argument(self, kernel: Kernel, place: int) -> str:
         """Return an array as the kernel expects it."""
         like, name = self.program.kinds[place], self.names[place]
         if not isinstance(like, Like):
             return name
         if like.type is not np.ndarray:
             return f"{name}[()]" if self._is_boxed(place) and place in kernel.inputs else name
-        if place in self._turned:
+        if place in self.turned:
             fixed = self.fixed.get(place)
             return f"{name}.T" if fixed is None else self.bind(f"{name}_", fixed.T)
         shape = seen_shape(kernel, place)
@@ -224,12 +176,6 @@ class _Fused(Planned):
                 return self.bind(f"{name}_", view)
         copy = "" if place in kernel.inputs else ", copy=False"
         return f"{name}.reshape({shape!r}{copy})"
-
-    def _buffer(self, place: int, memory: Any) -> Any:
-        like = self.program.kinds[place]
-        if place not in self._turned:
-            return super()._buffer(place, memory)
-        return np.ndarray(like.shape, like.dtype, memory, order="F")
 
     def _kind(self, entry: Entry) -> Kind:
         return "buffer" if isinstance(entry.function, Kernel) else super()._kind(entry)

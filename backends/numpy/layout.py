@@ -1,4 +1,4 @@
-"""The matrices that are kept by columns, because products with them are faster that way.
+"""How the arrays of the state lie in memory: some by columns, which makes products faster.
 
 A layer computes ``x @ weight.T``. With weights by columns the transpose lies by rows, and BLAS
 splits such a product better among threads when one side is small.
@@ -6,20 +6,26 @@ splits such a product better among threads when one side is small.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from operator import is_
+from typing import Any
+from weakref import ref
 
-from xpnet.program.kernel import Kernel
+import numpy as np
+
+from xpnet.program.kernel import REDUCTIONS, Kernel, operation
 from xpnet.program.program import Program, references
-from xpnet.program.record import Like, Var
+from xpnet.program.record import Entry, Like, Var
 
-__all__ = ["by_columns"]
+__all__ = ["Whole", "by_columns"]
 
 
 def by_columns(program: Program) -> frozenset[int]:
-    """Return the places of a fused program to be kept by columns.
+    """Return the places of a program, fused or not, to be kept by columns.
 
     They are weights, their moments, and what is computed from them element by element: nothing
-    else than flat kernels and products may see these, and all of the state among them is renewed.
+    else than such calls and products may see these, and all of the state among them is renewed.
     """
     groups = _Groups()
     transposed: dict[int, int] = {}  # place -> that of what it is the transpose of
@@ -30,12 +36,12 @@ def by_columns(program: Program) -> frozenset[int]:
         if old == new:
             fixed.add(old)
     for entry in program.entries:
-        kernel, places = entry.function, references((entry.args, entry.kwargs))
-        if isinstance(kernel, Kernel):
-            full = [p for p in (*kernel.inputs, *kernel.outputs) if kernel.roles[p] == "full"]
+        places = references((entry.args, entry.kwargs))
+        full = _elementwise(entry, program)
+        if full is not None:
             groups.join(full)
-            if not kernel.is_flat:
-                fixed.update(full)
+        elif isinstance(entry.function, Kernel):
+            fixed.update(entry.function.roles)
         elif entry.name == "matrix_transpose":
             transposed[entry.outs[0]] = places[0]
             if entry.outs[0] in program.outputs:
@@ -53,6 +59,26 @@ def by_columns(program: Program) -> frozenset[int]:
         if not group & fixed and len(shapes) == 1 and _is_matrix(shapes.pop()):
             chosen |= group
     return frozenset(chosen)
+
+
+def _elementwise(entry: Entry, program: Program) -> list[int] | None:
+    """Return the places of the arrays, all of one shape, that an entry computes with, if it does.
+
+    Numbers are none of them.
+    """
+    kernel, kinds = entry.function, program.kinds
+    if isinstance(kernel, Kernel):
+        full = [p for p in (*kernel.inputs, *kernel.outputs) if kernel.roles[p] == "full"]
+        return full if kernel.is_flat else None
+    op = operation(entry, kinds)
+    if op is None or op.name == "same" or op.name in REDUCTIONS:
+        return None
+    shapes = {p: kinds[p].shape for p in (*references(op.args), op.out) if _is_array(kinds[p])}
+    return list(shapes) if len({*shapes.values()}) == 1 else None
+
+
+def _is_array(kind: Any) -> bool:
+    return isinstance(kind, Like) and math.prod(kind.shape) != 1
 
 
 def _is_matrix(shape: tuple[int, ...]) -> bool:
@@ -73,3 +99,29 @@ class _Groups:
         """Let places belong together."""
         joined = set().union(*map(self.of, places))
         self._groups.update(dict.fromkeys(joined, joined))
+
+
+class Whole:
+    """Sees to it that arrays of the state are as loops read them: `kinds` says how each was."""
+
+    def __init__(self, kinds: list[tuple[tuple[int, ...], Any, str]]) -> None:
+        self._kinds = kinds
+        self._known: list[Any] = []  # weak references to those that were so already
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Return the arrays; copies of those that somebody has laid out otherwise."""
+        if self._known and all(map(is_, [known() for known in self._known], arrays)):
+            return arrays
+        whole = [_whole(x, *kind) for x, kind in zip(arrays, self._kinds, strict=True)]
+        self._known = list(map(ref, whole)) if all(map(is_, whole, arrays)) else []
+        return whole
+
+
+def _whole(array: Any, shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
+    if array.shape != shape or array.dtype != dtype:
+        raise TypeError(
+            f"expected an array of shape {shape} and {dtype} in a model or optimizer, as when the "
+            f"step was recorded, found shape {array.shape} and {array.dtype}; it was replaced by "
+            "hand, write into it instead: x[...] = new"
+        )
+    return np.asarray(array, order=order)
