@@ -78,6 +78,8 @@ class Planned(Printer):
         self.scope["np"] = np
         self.plan: Plan = plan(program, self._kind, self._over)
         self._kept: dict[int, str] = {}  # place -> name of its copy
+        # For a dtype an array, and the names of its elements by the host number that is put there.
+        self._boxes: dict[Any, tuple[Any, dict[int, str]]] = {}
         self.fixed: dict[int, Any] = dict(program.constants)
         memory = [_aligned(size) for size in self.plan.buffers]
         for place, number in self.plan.places.items():
@@ -86,16 +88,20 @@ class Planned(Printer):
 
     def beginning(self) -> list[str]:
         """See `Printer.beginning`: state that somebody has laid out otherwise is copied."""
+        lines = []
+        for box, numbers in self._boxes.values():
+            name = self.bind("numbers", box[: len(numbers)])
+            lines.append(f"{name}[:] = {', '.join(self.names[place] for place in numbers)}")
         kinds, seen = self.program.kinds, self._seen_whole()
         places = [place for place in self.program.state if place in seen]
         if not places:
-            return []
+            return lines
         orders = ["F" if place in self.turned else "C" for place in places]
         whole = Whole(
             [(kinds[p].shape, kinds[p].dtype, x) for p, x in zip(places, orders, strict=True)]
         )
         names = ", ".join(self.names[place] for place in places)
-        return [f"[{names}] = {self.bind('whole', whole)}({names})"]
+        return [*lines, f"[{names}] = {self.bind('whole', whole)}({names})"]
 
     def _seen_whole(self) -> frozenset[int]:
         """Return the places that must lie in memory as planned, when they are of the state."""
@@ -234,8 +240,26 @@ class Planned(Printer):
                 f"{self.bind('copyto', np.copyto)}({out}, {self.literal(entry.args[0])}, 'unsafe')"
             )
         function: np.ufunc = _ufunc(entry) or np.matmul
-        name = self.bind(function.__name__, function)
-        return f"{name}({', '.join(map(self.literal, entry.args[: function.nin]))}, out={out})"
+        name, given = self.bind(function.__name__, function), entry.args[: function.nin]
+        kinds = [self.program.kinds[place] for place in references(given)]
+        dtypes = {kind.dtype for kind in kinds if isinstance(kind, Like)}
+        operands = ", ".join(self._operand(x, dtypes) for x in given)
+        return f"{name}({operands}, out={out})"
+
+    def _operand(self, x: Any, dtypes: set[Any]) -> str:
+        """Return what a ufunc is given: host numbers as arrays, over which it takes less time."""
+        if not isinstance(x, Var) or type(self.program.kinds[x.place]) is not float:
+            return self.literal(x)
+        [dtype] = dtypes if len(dtypes) == 1 else [None]
+        if getattr(dtype, "kind", None) != "f":
+            return self.literal(x)
+        if dtype not in self._boxes:
+            self._boxes[dtype] = np.empty(len(self.program.numbers), dtype), {}
+        box, names = self._boxes[dtype]
+        if x.place not in names:
+            element = box[len(names) : len(names) + 1].reshape(())
+            names[x.place] = self.bind(self.names[x.place].replace("h", "n"), element)
+        return names[x.place]
 
     def _reduce(self, name: str, entry: Entry, out: str | None) -> str:
         function = self.bind(f"reduce_{name}", _REDUCTIONS[name])

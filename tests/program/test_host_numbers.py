@@ -108,3 +108,21 @@ def test_a_number_that_meets_real_numbers_may_change_its_type(lib: Any) -> None:
     for x, expected in zip(found, [2.0, 1.0, 4.0], strict=True):
         lib.close(x, [expected])
     assert scale.recordings == 1
+
+
+def test_numbers_meet_arrays_of_several_dtypes(assert_same: Callable[..., None], lib: Any) -> None:
+    def make(wrap: Callable[[Any], Any]) -> list[Any]:
+        calls = iter(range(1000))
+
+        @wrap
+        def step(x: Any, y: Any, n: Any) -> Any:
+            rate = host(lambda: 0.1 * 3 ** next(calls))
+            return x * rate, rate - x, y / rate, n * rate, x < rate, n < rate
+
+        return [step(*arrays) for _ in range(3)]
+
+    arrays = lib.asarray([0.3, -2.7], "float32"), lib.asarray([0.3, 9.0], "float64")
+    arrays += (lib.asarray([0, 2], "int32"),)
+    if lib.name == "array_api_strict":  # which lets integers meet no floats
+        arrays = (*arrays[:2], arrays[1])
+    assert_same(lib, make(xn.compile), make(lambda step: step))
