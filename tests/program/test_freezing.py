@@ -353,6 +353,69 @@ def a_run_that_raises(lib: Any, wrap: Any) -> Any:
     return left(first, second), run(*arguments), left(*models, first, second)
 
 
+def thawed(recordings: int, name: str, make: Callable[[], optim.Optimizer]) -> None:
+    """Add a script that freezes a layer and thaws it, so that counts of updates come apart."""
+
+    def script(lib: Any, wrap: Any) -> Any:
+        xn.seed(0)
+        model, optimizer = nn.Sequential(linear(), nn.Tanh(), linear()), make()
+        run, x, y, values = wrap(step), numbers(lib), numbers(lib, 1), []
+        for change in (nn.Module.unfreeze, nn.Module.freeze) * 2:
+            change(model[0])
+            values += [run(model, optimizer, x, y) for _ in range(4)]
+        return values, left(model, optimizer)
+
+    script.__name__ = f"a layer that {name} thaws".replace(" ", "_")
+    equal(recordings)(script)
+
+
+# All, some, and all again, whose numbers are no longer the same.
+thawed(3, "Adam", lambda: optim.Adam(lambda n: 0.1 / (n + 1)))
+thawed(3, "Adam with overrides", lambda: optim.Adam(0.1, overrides={"*bias": {"eps": 0.1}}))
+thawed(3, "a clipped Adam", lambda: optim.Clip(optim.Adam(0.1), norm=0.1))
+thawed(3, "an averaged Adam", lambda: optim.Average(optim.Adam(0.1), 0.5))
+thawed(5, "an accumulating Adam", lambda: optim.Accumulate(optim.Adam(0.1), 2))
+
+
+@equal(2)
+def a_layer_that_is_thawed_later(lib: Any, wrap: Any) -> Any:
+    xn.seed(0)
+    model, optimizer = nn.Sequential(linear().freeze(), linear()), optim.Adam(0.1)
+    run, x, y = wrap(step), numbers(lib), numbers(lib, 1)
+    values = [run(model, optimizer, x, y) for _ in range(2)]
+    model.unfreeze()
+    values += [run(model, optimizer, x, y) for _ in range(3)]
+    return values, left(model, optimizer)
+
+
+@equal(3)
+def a_layer_that_another_step_freezes(lib: Any, wrap: Any) -> Any:
+    """The state is as it was, for all but the counts of updates."""
+
+    def partly(model: Any, *others: Any) -> Any:
+        model[0].freeze()
+        value = step(model, *others)
+        model[0].unfreeze()
+        return value
+
+    xn.seed(0)
+    model, optimizer = nn.Sequential(linear(), linear()), optim.Adam(0.1)
+    steps, x, y = [wrap(partly), wrap(step)], numbers(lib), numbers(lib, 1)
+    optimizer.prepare(model)
+    values = [steps[n](model, optimizer, x, y) for n in (1, 1, 0, 0, 1, 1, 0, 1)]
+    return values, left(model, optimizer)
+
+
+@equal(2)
+def counts_that_are_loaded(lib: Any, wrap: Any) -> Any:
+    def load(model: Any, optimizer: Any) -> None:
+        state = optimizer.state_dict()
+        state["updates"]["0.bias"] = 5
+        optimizer.load_state_dict(state, model)
+
+    return train(lib, wrap, load, optimizer=optim.Adam(0.1))
+
+
 # A7: what compile could freeze
 
 

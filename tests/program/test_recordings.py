@@ -97,6 +97,22 @@ def test_a_recording_for_each_structure_and_constant() -> None:
         assert scale.recordings == count
 
 
+def test_parameters_share_their_numbers() -> None:
+    """Those of equal settings and equally many updates, and no others."""
+    cases: list[tuple[optim.Optimizer, int]] = [
+        (optim.SGD(0.1), 2),
+        (optim.Adam(lambda step: 0.1), 7),
+        (optim.Adam(0.1, overrides={"*bias": {"eps": 0.1}, "3.*": {"eps": 1e-8}}), 28),
+        (optim.Clip(optim.AdamW(0.1, overrides={"*bias": {"weight_decay": 0.0}}), norm=1.0), 15),
+    ]
+    for optimizer, count in cases:
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.ReLU(), nn.Linear(4, 3))
+        run = xn.compile(step)
+        run(model, optimizer, *batch())
+        assert run._last is not None
+        assert len(run._last.program.numbers) == count
+
+
 def test_modes_each_have_a_recording() -> None:
     pair = Pair()
     for change, count in (("train", 1), ("eval", 2), ("train", 2), ("eval", 2)):

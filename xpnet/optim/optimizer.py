@@ -23,9 +23,10 @@ from xpnet.optim.settings import (
     hint,
     matching,
     rate_at,
+    spread,
     unmatched,
 )
-from xpnet.program.host import host, note_state, note_use, refuse_recording
+from xpnet.program.host import OutdatedError, host, note_state, note_use, refuse_recording
 from xpnet.program.signature import state_of
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
@@ -291,13 +292,14 @@ class Optimizer(Stateful):
         slots = trainable(model)
         self._check(model, slots, grads)
         self._prepare(model, slots)
-        names = list(slots)
-        numbers = host(lambda: self._count(names))
+        groups = self._grouped(slots)
+        shared = host(lambda: self._count(groups))
+        numbers = spread(slots, groups, shared)
         for name, tied in slots.items():
             updated = self._step(tied[0].array, grads[name], self.state[name], numbers[name])
             for slot in tied:
                 slot.put(updated)
-        self._replay.note(self, model, grads, numbers)
+        self._replay.note(self, model, grads, groups, shared)
 
     def check(self, model: Module, grads: Mapping[str, Array]) -> None:
         """Raise what `update` would raise, and change nothing.
@@ -327,16 +329,28 @@ class Optimizer(Stateful):
         dict from str to dict
             For each parameter its `numbers` and those of its penalties, by name.
         """
+        names = list(names)
+        groups = self._grouped(names)
+        return spread(names, groups, self._shared(groups))
+
+    def _grouped(self, names: Iterable[str]) -> list[list[str]]:
+        """Return the parameters in groups of equal settings and equally many updates."""
+        groups: dict[Any, list[str]] = {}
+        for name in names:
+            patterns = matching(name, *self.overrides)
+            groups.setdefault((patterns, self._updates.get(name, 0)), []).append(name)
+        return list(groups.values())
+
+    def _shared(self, groups: Iterable[list[str]]) -> list[dict[str, float]]:
+        """Return the numbers that the parameters of each group share."""
         rates: dict[int, float] = {}  # a schedule is called once an update
-        made: dict[tuple[int, int], dict[str, float]] = {}  # equal for most parameters
-        found = {}
         updates = self._updates
-        for name, settings in list(self._settings(names)):
-            key = id(settings), updates.get(name, 0) + 1
-            if key not in made:
-                made[key] = self._numbers(settings, key[1], rates)
-            found[name] = made[key]
-        return found
+        firsts = [names[0] for names in groups]
+        settings = list(self._settings(firsts))
+        return [
+            self._numbers(each, updates.get(name, 0) + 1, rates)
+            for each, name in zip(settings, firsts, strict=True)
+        ]
 
     def _numbers(
         self, settings: Mapping[str, Any], step: int, rates: dict[int, float]
@@ -356,11 +370,14 @@ class Optimizer(Stateful):
             own["weight_decay"] = decay
         return own
 
-    def _count(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
-        """Return `host_numbers`, and count the update as made."""
-        numbers = self.host_numbers(names)
-        for name in names:
-            self._updates[name] += 1
+    def _count(self, groups: list[list[str]]) -> list[dict[str, float]]:
+        """Return the numbers of each group, and count the update as made."""
+        counts = [set(map(self._updates.__getitem__, names)) for names in groups]
+        if any(len(count) > 1 for count in counts):  # as of one that was frozen for a while
+            raise OutdatedError
+        numbers = self._shared(groups)
+        for names, (count,) in zip(groups, counts, strict=True):
+            self._updates.update(dict.fromkeys(names, count + 1))
         self._steps += 1
         return numbers
 
@@ -476,15 +493,15 @@ class Optimizer(Stateful):
     def _rate(self, rate: Rate) -> float:
         return rate_at(type(self).__name__, rate, self._steps) * self._rate_factor
 
-    def _settings(self, names: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield the name of each parameter and the settings that hold for it."""
+    def _settings(self, names: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+        """Yield the settings that hold for each parameter."""
         own, overrides = vars(self), self.overrides
         general = MappingProxyType({name: own[name] for name in self._tunable})
         for name in names:
             settings = general
             for pattern in matching(name, *overrides) if overrides else ():
                 settings = MappingProxyType(settings | overrides[pattern])
-            yield name, settings
+            yield settings
 
     def _step(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
@@ -526,7 +543,7 @@ class Optimizer(Stateful):
         new = [
             name for name in slots if name not in self.state or not self.state[name].keys() >= kept
         ]
-        for name, settings in self._settings(new):
+        for name, settings in zip(new, self._settings(new), strict=True):
             first = self.initial(slots[name][0].array, settings)
             self.state[name] = first | self.state.get(name, {})
             self._updates.setdefault(name, 0)

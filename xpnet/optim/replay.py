@@ -16,7 +16,8 @@ from xpnet.aliasing import OUTSIDE, overwritten
 from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import Backend, owner
 from xpnet.namespace import array_namespace, is_array
-from xpnet.program.host import recorder
+from xpnet.optim.settings import spread
+from xpnet.program.host import OutdatedError, recorder
 from xpnet.program.signature import signature, state_of
 from xpnet.scatter import copy
 from xpnet.state import Slot
@@ -75,7 +76,8 @@ class Replay:
         """Do an update by its program, if there is one; all that `update` checks then fits."""
         if optimizer._is_of_another(model) or not (self._programs and _is_recordable(optimizer)):
             return False
-        update = self._known(optimizer, model).get(_kinds(grads))
+        updates, kinds = self._known(optimizer, model), _kinds(grads)
+        update = updates.get(kinds)
         if not isinstance(update, _Update):
             return False
         state = [slots[0].array for slots in self._groups]
@@ -84,8 +86,11 @@ class Replay:
             return False  # it is written to while it is read, which the library takes care of
         counted = self._states[0].hosted()
         try:
-            numbers = tree.leaves(optimizer._count(self._names))
+            numbers = tree.leaves(optimizer._count(update.groups))
             outputs = update.function(*state, *given, *numbers)
+        except OutdatedError:
+            del updates[kinds]
+            return False
         except BaseException:
             for members, before in counted:
                 members.update(before)
@@ -100,7 +105,8 @@ class Replay:
         optimizer: Optimizer,
         model: Module,
         grads: Mapping[str, Array],
-        numbers: Mapping[str, Mapping[str, float]],
+        groups: list[list[str]],
+        shared: list[dict[str, float]],
     ) -> None:
         """Take note of an update that was done as it is written; record it when that pays."""
         backend = owner(type(next(iter(grads.values()), None)))
@@ -112,9 +118,9 @@ class Replay:
         if isinstance(count, int) and count < after:
             updates[kinds] = count + 1
             if count + 1 == after:
-                program = self._record(optimizer, grads, numbers)
+                program = self._record(optimizer, grads, groups, shared)
                 if _keeps_kinds(program):
-                    updates[kinds] = _Update(program, backend)
+                    updates[kinds] = _Update(program, backend, groups)
 
     def _known(self, optimizer: Optimizer, model: Module) -> dict[Any, _Update | int]:
         """Return the programs for the settings and the parameters as they are now."""
@@ -142,7 +148,8 @@ class Replay:
         self,
         optimizer: Optimizer,
         grads: Mapping[str, Array],
-        numbers: Mapping[str, Mapping[str, float]],
+        groups: list[list[str]],
+        shared: list[dict[str, float]],
     ) -> Program:
         """Record an update with the numbers of the one that was done."""
         from xpnet.program.clean import clean
@@ -156,7 +163,8 @@ class Replay:
                 state.append(recording.place(array))
                 return recording.array(copy(array), state[-1])
 
-            for name, own in recording.note_host(lambda: numbers).items():
+            numbers = spread(self._names, groups, recording.note_host(lambda: shared))
+            for name, own in numbers.items():
                 grad = recording.wrap(grads[name])
                 grad.group = OUTSIDE  # the caller's: it is not written to
                 inputs.append(grad.place)
@@ -168,13 +176,14 @@ class Replay:
 
 
 class _Update:
-    """A program that updates all parameters."""
+    """A program that updates all parameters, in groups that share their numbers."""
 
-    def __init__(self, program: Program, backend: Backend) -> None:
+    def __init__(self, program: Program, backend: Backend, groups: list[list[str]]) -> None:
         from xpnet.program.source import print_program
 
         self.function = (backend.engine(program) or print_program(program)).function()
         pairs = zip(program.state, program.updates, strict=True)
+        self.groups = groups
         self.written = [n for n, (old, new) in enumerate(pairs) if old != new]
 
 

@@ -17,7 +17,7 @@ from xpnet.namespace import array_namespace, is_array
 from xpnet.program.clean import clean
 from xpnet.program.entering import Entered
 from xpnet.program.explain import explain
-from xpnet.program.host import HostNumber, recorder
+from xpnet.program.host import HostNumber, OutdatedError, recorder
 from xpnet.program.program import Program
 from xpnet.program.record import RecordedArray, Recording
 from xpnet.program.run import Run, check_inputs
@@ -132,7 +132,10 @@ class Compiled(Generic[P, R]):
         run = self._last if same else self._known.get((arguments, state.key))
         if run is not None:
             self._last, self._recent = run, (arguments, state)
-            return cast("R", run(leaves, state))
+            try:
+                return cast("R", run(leaves, state))
+            except OutdatedError:
+                pass
         arrays = [leaf for leaf in leaves if is_array(leaf)]
         arrays += [group[0].array for group in state.groups]
         if any(isinstance(array, WrappedArray) for array in arrays):

@@ -14,7 +14,15 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from xpnet.program.lines import refuse
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["HostNumber", "host", "note_state", "note_use", "recorder", "refuse_recording"]
+__all__ = [
+    "HostNumber",
+    "OutdatedError",
+    "host",
+    "note_state",
+    "note_use",
+    "recorder",
+    "refuse_recording",
+]
 
 Numbers = TypeVar("Numbers")
 
@@ -32,6 +40,10 @@ class Recorder(Protocol):
         """Take arrays that a module or optimizer has just made as what its state starts with."""
 
 
+class OutdatedError(Exception):
+    """Raised by what computes host numbers if its program does not fit any more."""
+
+
 recorder: ContextVar[Recorder | None] = ContextVar("xpnet_recorder", default=None)
 
 
@@ -42,7 +54,8 @@ def host(compute: Callable[[], Numbers]) -> Numbers:
     ----------
     compute : callable
         Returns a number, or nested lists, tuples and dicts of numbers, always in the same
-        structure. It may count, such as the steps of an optimizer.
+        structure. It may count, such as the steps of an optimizer, and it may raise
+        `OutdatedError`: then the step is recorded anew.
 
     Returns
     -------
