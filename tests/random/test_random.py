@@ -214,6 +214,12 @@ def test_a_permutation_is_equal_on_every_library(lib, doubles):
         np.testing.assert_array_equal(rng.permutation(50), expected)
 
 
+def test_a_permutation_sorts_by_every_bit_that_is_drawn(monkeypatch):
+    keys = 2.0 ** np.random.default_rng(0).integers(-53, 0, 200)
+    monkeypatch.setattr(Generator, "_uniform", lambda self, shape, double: keys)
+    np.testing.assert_array_equal(Generator(0).permutation(200), np.argsort(keys, stable=True))
+
+
 def test_all_permutations_are_drawn_equally_often():
     rng = Generator(0)
     counts = collections.Counter(tuple(rng.permutation(3).tolist()) for _ in range(1200))

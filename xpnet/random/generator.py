@@ -245,7 +245,11 @@ class Generator:
             On the host, where orders are kept.
         """
         xp = host().namespace()
-        order: HostArray = xp.argsort(self._uniform((n,), double=True), stable=True)
+        keys = xp.astype(self._uniform((n,), double=True) * 2.0**53, xp.int64)
+        order: HostArray = xp.arange(n)
+        for shift in (0, 16, 32, 48):  # digits of 16 bits are sorted by counting, which is faster
+            digits = xp.astype((keys >> shift) & 0xFFFF, xp.uint16)
+            order = order[xp.argsort(digits[order], stable=True)]
         return order
 
     def _advance(self, draws: int) -> int:
