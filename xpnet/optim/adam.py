@@ -98,7 +98,7 @@ class Adam(Optimizer):
             "beta1": beta1,
             "beta2": beta2,
             "new1": 1 - beta1,
-            "new2": 1 - beta2,
+            "new2": (1 - beta2) / (1 - beta1) ** 2,
             "eps": settings["eps"] * bias,
             "rate": rate * bias / (1 - beta1**step),
         }
@@ -280,9 +280,12 @@ def _averages(
     """Update the averages; return that of the gradient, and the root of the other as a divisor."""
     mean, mean_square = state["mean"], state["mean_square"]
     mean *= numbers["beta1"]
-    mean += numbers["new1"] * grad
+    fresh = numbers["new1"] * grad
+    mean += fresh
     mean_square *= numbers["beta2"]
-    mean_square += numbers["new2"] * (grad * grad)
+    fresh *= fresh
+    fresh *= numbers["new2"]  # which undoes the square of the other one
+    mean_square += fresh
     state.update(mean=mean, mean_square=mean_square)
     scale = array_namespace(grad).sqrt(mean_square)
     scale += numbers["eps"]
