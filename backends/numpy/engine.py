@@ -47,6 +47,9 @@ _REDUCTIONS = {
 }
 # Functions that never return a view of an operand.
 _FRESH = frozenset({"add_at", "concat", "set_at", "stack", "take", "take_along_axis", "where"})
+# They use vector instructions for two arrays, and none for an array and one number.
+_SLOW_WITH_ONE = frozenset({np.maximum, np.minimum})
+_LARGE = 2**22  # bytes
 _ALIGNMENT = 64  # bytes: a cache line
 
 
@@ -80,6 +83,7 @@ class Planned(Printer):
         self._kept: dict[int, str] = {}  # place -> name of its copy
         # For a dtype an array, and the names of its elements by the host number that is put there.
         self._boxes: dict[Any, tuple[Any, dict[int, str]]] = {}
+        self._constant: dict[Any, Any] = {}  # arrays that have one number everywhere
         self.fixed: dict[int, Any] = dict(program.constants)
         memory = [_aligned(size) for size in self.plan.buffers]
         seen: dict[Any, Any] = {}  # NumPy is faster in place with one array than with two views
@@ -246,8 +250,21 @@ class Planned(Printer):
         name, given = self.bind(function.__name__, function), entry.args[: function.nin]
         kinds = [self.program.kinds[place] for place in references(given)]
         dtypes = {kind.dtype for kind in kinds if isinstance(kind, Like)}
-        operands = ", ".join(self._operand(x, dtypes) for x in given)
-        return f"{name}({operands}, out={out})"
+        operands = [self._operand(x, dtypes) for x in given]
+        if function in _SLOW_WITH_ONE:
+            like = self.program.kinds[entry.outs[0]]
+            for n, x in enumerate(given):
+                if isinstance(x, (int, float)) and {like.dtype} == dtypes:
+                    operands[n] = self._full(like, x)
+        return f"{name}({', '.join(operands)}, out={out})"
+
+    def _full(self, like: Like, number: float) -> str:
+        """Return an array that has a number everywhere, or in a row of what is large."""
+        shape = like.shape if like.nbytes <= _LARGE else like.shape[-1:]
+        key = shape, like.dtype, repr(number)
+        if key not in self._constant:
+            self._constant[key] = np.full(shape, number, like.dtype)
+        return self.bind("constant" if number else "zeros", self._constant[key])
 
     def _operand(self, x: Any, dtypes: set[Any]) -> str:
         """Return what a ufunc is given: host numbers as arrays, over which it takes less time."""

@@ -395,6 +395,23 @@ def test_the_source_can_be_read() -> None:
     )
 
 
+@pytest.mark.parametrize(("shape", "held"), [((3, 4), 12), ((2, 1024, 1024), 1024)])
+def test_extremes_with_a_number_are_those_with_an_array(shape: tuple[int, ...], held: int) -> None:
+    def function(x: Any) -> Any:
+        xp = xn.array_namespace(x)
+        y = x * 2
+        return (xp.maximum(y, 0.0), xp.minimum(y, 0.5), xp.minimum(-0.0, y)), ()
+
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    x[..., 0] = np.nan
+    printed = engine.print_planned(record(function, x))
+    expected = np.maximum(2 * x, 0), np.minimum(2 * x, 0.5), np.minimum(-0.0, 2 * x)
+    for a, b in zip(printed.function()(x), expected, strict=True):
+        assert a.tobytes() == b.tobytes()
+    constants = {name: x for name, x in printed.scope.items() if name[:5] in ("zeros", "const")}
+    assert [x.size for x in constants.values()] == [held] * 3
+
+
 def test_special_numbers_and_things_are_printed() -> None:
     def function(x: Any) -> Any:
         xp = xn.array_namespace(x)
