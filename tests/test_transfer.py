@@ -126,6 +126,12 @@ def test_an_unknown_dtype(lib: Any, name: str) -> None:
         xn.asarray([1.0], dtype=name)
 
 
+@pytest.mark.parametrize("kind", [bool, int, float, complex])
+def test_the_dtype_of_python(lib: Any, kind: type) -> None:
+    with pytest.raises(TypeError, match=f"expected a dtype, .* got Python's {kind.__name__}"):
+        xn.asarray([1.0], dtype=kind)
+
+
 def test_jax_without_64_bits_refuses_a_dtype_it_does_not_have() -> None:
     pytest.importorskip("jax")
     code = """if True:

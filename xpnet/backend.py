@@ -148,8 +148,15 @@ class Backend(ABC):
         ValueError
             If the name is none of the standard's dtypes.
         TypeError
-            If the library cannot make such arrays.
+            If the library cannot make such arrays, or for Python's `float` and its like, which
+            each library takes for another dtype.
         """
+        for kind in (bool, int, float, complex):
+            if spec is kind:
+                raise TypeError(
+                    f"expected a dtype, such as 'float32', got Python's {kind.__name__}, which is "
+                    "another one in each array library"
+                )
         if not isinstance(spec, str):
             return spec
         if spec not in DTYPES or not hasattr(self.namespace(), spec):
