@@ -598,6 +598,15 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
         assert path.read_bytes() == before
 
 
+def test_a_symbolic_link_stays_one(path: Path) -> None:
+    model, link = nn.Linear(2, 1), path.with_name("latest.safetensors")
+    path.write_bytes(b"old")
+    link.symlink_to(path.name)
+    xn.save(model, link)
+    assert link.is_symlink()
+    assert xn.load(nn.Linear(2, 1), path) == NOTHING
+
+
 @pytest.mark.parametrize("function", [xn.save, xn.load], ids=["save", "load"])
 def test_arguments_that_are_wrong(path: Path, function: Any) -> None:
     name = function.__name__

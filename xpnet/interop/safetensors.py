@@ -39,7 +39,8 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     model : Module
         Of any array library.
     path : str or path
-        The file; one that is there is replaced at once or, if this fails, kept.
+        The file; one that is there is replaced at once or, if this fails, kept. What a symbolic
+        link points to is replaced, not the link.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     arrays = {name: on_host(x, f"save: {name}") for name, x in _arrays(model).items()}
     for name in filter(_is_counter, arrays):
         arrays[name] = arrays[name].astype("int64")
-    replace_file(Path(path), pack(arrays, "save", _METADATA))
+    replace_file(Path(os.path.realpath(path)), pack(arrays, "save", _METADATA))
 
 
 def load(
