@@ -117,12 +117,16 @@ class Loader:
         return self._batches(start, order)
 
     def _batches(self, first: int, order: Array | None) -> Iterator[tuple[Array, ...]]:
-        xp = array_namespace(*self.arrays)
+        xp, arrays = array_namespace(*self.arrays), self.arrays
+        if order is not None:  # single numbers, such as labels, are put in order all at once
+            arrays = tuple(xp.take(x, order, axis=0) if x.ndim == 1 else x for x in arrays)
         for batch in range(first, len(self)):
             start = batch * self.batch_size
             stop = min(start + self.batch_size, self._samples)
-            if order is None:
-                yield tuple(array[start:stop, ...] for array in self.arrays)
-            else:
-                chosen = order[start:stop]
-                yield tuple(xp.take(array, chosen, axis=0) for array in self.arrays)
+            chosen = None if order is None else order[start:stop]
+            yield tuple(
+                array[start:stop, ...]
+                if chosen is None or array.ndim == 1
+                else xp.take(array, chosen, axis=0)
+                for array in arrays
+            )
