@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet._typing import Array
+from xpnet.autodiff import custom_gradient
 from xpnet.callbacks import Callback
 from xpnet.namespace import array_namespace
 from xpnet.nn import Linear, Module
@@ -49,11 +51,17 @@ def penalised(
     xp = array_namespace(outputs)
     if alpha:
         layers = (layer for _, layer in model.modules() if isinstance(layer, Linear))
-        total = total + 0.5 * alpha * sum(xp.sum(layer.weight**2) for layer in layers)
+        total = total + alpha * sum(_half_squares(layer.weight) for layer in layers)
     if weight is None:
         return total / x.shape[0], outputs
     n = xp.sum(weight)
     return xp.where(n > 0, total / xp.where(n > 0, n, xp.ones_like(n)), xp.zeros_like(n)), outputs
+
+
+@custom_gradient
+def _half_squares(x: Array) -> tuple[Array, Callable[[Array], Array]]:
+    """Half the sum of squares, whose gradient is `x`: two passes less than those of its parts."""
+    return 0.5 * array_namespace(x).sum(x * x), lambda grad: grad * x
 
 
 class Progress(Callback):
