@@ -66,6 +66,7 @@ class _Fusing:
         entries = program.entries
         producer = {out: n for n, entry in enumerate(entries) for out in entry.outs}
         self.operands = [set(references((entry.args, entry.kwargs))) for entry in entries]
+        self.operations = [operation(entry, program.kinds) for entry in entries]
         self.users: list[set[int]] = [set() for _ in entries]
         self.givers: list[set[int]] = [set() for _ in entries]
         for n, operands in enumerate(self.operands):
@@ -102,10 +103,9 @@ class _Fusing:
 
     def _entries(self, group: int) -> list[Entry]:
         kernel, members = self.kernels[group], self.members[group]
-        entries = [self.source.entries[n] for n in members]
         if kernel is None or sum(op.name != "same" for op in kernel.operations) < self._least:
-            self._alone += [(entry.name, self._reason(entry)) for entry in entries]
-            return entries
+            self._alone += [(self.source.entries[n].name, self._reason(n)) for n in members]
+            return [self.source.entries[n] for n in members]
         leaving = set(self.source.outputs)
         inside = set(members)
         return [
@@ -118,14 +118,19 @@ class _Fusing:
         ]
 
     def _kernel(self, members: Iterable[int]) -> Kernel | None:
-        kernel = kernel_of([self.source.entries[n] for n in sorted(members)], self.source.kinds)
+        kernel = self._any_kernel(sorted(members))
         return kernel if kernel is not None and self._refuses(kernel) is None else None
 
-    def _reason(self, entry: Entry) -> str:
+    def _any_kernel(self, members: list[int]) -> Kernel | None:
+        """Return the kernel of some entries, in their order, whether an engine runs it or not."""
+        entries = [self.source.entries[n] for n in members]
+        return kernel_of(entries, [self.operations[n] for n in members], self.source.kinds)
+
+    def _reason(self, n: int) -> str:
         """Return why an entry is in no kernel."""
-        if operation(entry, self.source.kinds) is None:
+        if self.operations[n] is None:
             return "no elementwise function, sum or extreme that kernels know"
-        kernel = kernel_of([entry], self.source.kinds)
+        kernel = self._any_kernel([n])
         if kernel is None:
             return "its arrays do not lie over one matrix of rows and columns"
         return self._refuses(kernel) or "nothing beside it to be fused with"

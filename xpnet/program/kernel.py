@@ -85,6 +85,11 @@ class Operation(NamedTuple):
     out: int
     axes: frozenset[int] = frozenset()
 
+    @property
+    def places(self) -> list[int]:
+        """The places among `args`."""
+        return [x.place for x in self.args if type(x) is Var]
+
 
 def operation(entry: Entry, kinds: Sequence[Any]) -> Operation | None:
     """Return what a kernel would do for an entry, or None if none can."""
@@ -170,7 +175,7 @@ class Kernel:
         self.entries, self.operations, self.kinds = entries, operations, kinds
         self.shape, self.roles, self.stages = shape, roles, stages
         inside = {op.out for op in operations}
-        used = references([op.args for op in operations])
+        used = [place for op in operations for place in op.places]
         self.inputs = [place for place in dict.fromkeys(used) if place not in inside]
         self.outputs: list[int] = []
 
@@ -202,7 +207,7 @@ class Kernel:
             return []  # sums of columns grow there from the first row on
         last: dict[int, int] = {}
         for op in self.operations:
-            for place in references(op.args):
+            for place in op.places:
                 stage = self._read(op)
                 last[place] = max(stage, last.get(place, stage))
         like = self.kinds[out]
@@ -218,7 +223,7 @@ class Kernel:
     def _read(self, op: Operation) -> int:
         """Return the walk during which the operands of an operation are read."""
         if op.name in REDUCTIONS:
-            [x] = references(op.args)
+            [x] = op.places
             return self.stages[x]
         return self.stages[op.out]
 
@@ -228,13 +233,16 @@ def dtype_name(like: Any) -> str:
     return str(like.dtype).rpartition(".")[2]
 
 
-def kernel_of(entries: Sequence[Entry], kinds: Sequence[Any]) -> Kernel | None:
-    """Return the kernel that computes some entries, or None if they have no common matrix."""
-    entries = list(entries)
-    operations = [operation(entry, kinds) for entry in entries]
-    if any(op is None for op in operations):
-        return None
+def kernel_of(
+    entries: list[Entry], operations: list[Operation | None], kinds: Sequence[Any]
+) -> Kernel | None:
+    """Return the kernel that computes some entries, or None if they have no common matrix.
+
+    `operations` has what `operation` returns for each.
+    """
     known = [op for op in operations if op is not None]
+    if len(known) < len(entries):
+        return None
     shape = _matrix(known, kinds)
     if shape is None or 0 in shape:
         return None
@@ -254,7 +262,7 @@ def _matrix(operations: list[Operation], kinds: Sequence[Any]) -> tuple[int, int
     found: set[tuple[int, int]] = set()
     sizes: set[int] = set()
     for op in operations:
-        shapes = [_shape(kinds[place]) for place in references(op.args)]
+        shapes = [_shape(kinds[place]) for place in op.places]
         if op.name in REDUCTIONS:
             [shape] = shapes
             if len(shape) > 1 and len(op.axes) < len(shape):
@@ -296,7 +304,7 @@ def _roles(
         return "row" if size == rows and (found[-1] == 1 or len(found) == 1) else None
 
     for op in operations:
-        places = references(op.args)
+        places = op.places
         if op.name in REDUCTIONS:
             [x] = places
             if not assign(x, roles.get(x) or natural(x)):
@@ -355,7 +363,7 @@ def _stages(operations: list[Operation], roles: dict[int, Role]) -> dict[int, in
     """Return when each place is known, or None if a row would need what needs all rows."""
     stages: dict[int, int] = {}
     for op in operations:
-        places = references(op.args)
+        places = op.places
         stage = max((stages.setdefault(place, 0) for place in places), default=0)
         role = roles[op.out]
         if op.name in REDUCTIONS:

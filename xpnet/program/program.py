@@ -94,19 +94,22 @@ def evaluate(entries: Iterable[Entry], values: dict[int, Any]) -> None:
 
 def references(x: Any) -> list[int]:
     """Return the places that an argument of an entry refers to."""
-    return [var.place for var in _vars(x)]
+    found: list[int] = []
+    _collect(x, found)
+    return found
 
 
-def _vars(x: Any) -> list[Var]:
-    if isinstance(x, Var):
-        return [x]
-    if isinstance(x, (list, tuple)):
-        return [var for member in x for var in _vars(member)]
-    if isinstance(x, dict):
-        return [var for member in x.values() for var in _vars(member)]
-    if type(x) is slice:
-        return [var for part in (x.start, x.stop, x.step) for var in _vars(part)]
-    return []
+def _collect(x: Any, found: list[int]) -> None:
+    if type(x) is Var:
+        found.append(x.place)
+    elif isinstance(x, (list, tuple)):
+        for member in x:
+            _collect(member, found)
+    elif isinstance(x, dict):
+        for member in x.values():
+            _collect(member, found)
+    elif type(x) is slice:
+        _collect((x.start, x.stop, x.step), found)
 
 
 def substitute(x: Any, function: Callable[[Var], Any]) -> Any:

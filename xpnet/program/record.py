@@ -48,8 +48,12 @@ class Like(NamedTuple):
         """Whether elements lie one after another, in the order of rows, as far as is known."""
         if self.strides is None:
             return True
-        steps = zip(self.shape, self.strides, self.by_rows().strides, strict=True)
-        return all(length < 2 or stride == step for length, stride, step in steps)
+        step = int(self.dtype.itemsize)
+        for length, stride in zip(self.shape[::-1], self.strides[::-1], strict=True):
+            if length > 1 and stride != step:
+                return False
+            step *= length
+        return True
 
     def by_rows(self) -> Like:
         """Return the same with elements one after another, in the order of rows."""
