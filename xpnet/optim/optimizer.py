@@ -14,6 +14,7 @@ from typing import Any, Self
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace, device_of, one_place
 from xpnet.nn.module import Module
+from xpnet.optim.groups import Group, Updates, counts, grouped, loaded, split, spread
 from xpnet.optim.replay import Replay
 from xpnet.optim.settings import (
     Overrides,
@@ -23,7 +24,6 @@ from xpnet.optim.settings import (
     hint,
     matching,
     rate_at,
-    spread,
     unmatched,
 )
 from xpnet.program.host import OutdatedError, host, note_state, note_use, refuse_recording
@@ -149,7 +149,7 @@ class Optimizer(Stateful):
         self.state: dict[str, dict[str, Array]] = {}
         self._rate_factor = 1.0
         self._steps = 0
-        self._updates: dict[str, int] = {}  # of each parameter: one may be unfrozen later
+        self._updates: Updates = {}
         self._model: weakref.ref[Module] | None = None  # whose moments these are
         self._replay = Replay()
 
@@ -292,7 +292,8 @@ class Optimizer(Stateful):
         slots = trainable(model)
         self._check(model, slots, grads)
         self._prepare(model, slots)
-        groups = self._grouped(slots)
+        groups = grouped(slots, self._updates, self.overrides)
+        self._updates = split(self._updates, groups)
         shared = host(lambda: self._count(groups))
         numbers = spread(slots, groups, shared)
         for name, tied in slots.items():
@@ -330,56 +331,50 @@ class Optimizer(Stateful):
             For each parameter its `numbers` and those of its penalties, by name.
         """
         names = list(names)
-        groups = self._grouped(names)
-        return spread(names, groups, self._shared(groups))
+        groups = grouped(names, self._updates, self.overrides)
+        count = counts(self._updates)
+        shared = self._shared(groups, [count.get(group.names[0], 0) for group in groups])
+        return spread(names, groups, shared)
 
-    def _grouped(self, names: Iterable[str]) -> list[list[str]]:
-        """Return the parameters in groups of equal settings and equally many updates."""
-        groups: dict[Any, list[str]] = {}
-        for name in names:
-            patterns = matching(name, *self.overrides)
-            groups.setdefault((patterns, self._updates.get(name, 0)), []).append(name)
-        return list(groups.values())
-
-    def _shared(self, groups: Iterable[list[str]]) -> list[dict[str, float]]:
-        """Return the numbers that the parameters of each group share."""
+    def _shared(self, groups: list[Group], made: list[int]) -> list[dict[str, float]]:
+        """Return the numbers of each group, which has made so many updates."""
         rates: dict[int, float] = {}  # a schedule is called once an update
-        updates = self._updates
-        firsts = [names[0] for names in groups]
-        settings = list(self._settings(firsts))
-        return [
-            self._numbers(each, updates.get(name, 0) + 1, rates)
-            for each, name in zip(settings, firsts, strict=True)
-        ]
+        general, shared = MappingProxyType(vars(self)), []
+        for group, count in zip(groups, made, strict=True):
+            settings = self._settings(group.patterns) if group.patterns else general
+            schedule = settings["learning_rate"]
+            rate = rates.get(id(schedule))
+            if rate is None:
+                rate = rates[id(schedule)] = self._rate(schedule)
+            shared.append(self._numbers(settings, rate, count + 1))
+        return shared
 
-    def _numbers(
-        self, settings: Mapping[str, Any], step: int, rates: dict[int, float]
-    ) -> dict[str, float]:
-        """Return the numbers of one update and of the penalties; `rates` are those known by now."""
-        schedule = settings["learning_rate"]
-        if id(schedule) not in rates:
-            rates[id(schedule)] = self._rate(schedule)
-        rate = rates[id(schedule)]
+    def _numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
+        """Return the numbers of one update and of the penalties."""
         decay, l1_penalty = settings["weight_decay"], settings["l1_penalty"]
-        own = dict(self.numbers(settings, rate, step))
+        numbers = dict(self.numbers(settings, rate, step))
         if l1_penalty:
-            own["l1_penalty"] = l1_penalty
+            numbers["l1_penalty"] = l1_penalty
         if decay and self.decoupled:
-            own["shrink"] = 1 - rate * decay
+            numbers["shrink"] = 1 - rate * decay
         elif decay:
-            own["weight_decay"] = decay
-        return own
-
-    def _count(self, groups: list[list[str]]) -> list[dict[str, float]]:
-        """Return the numbers of each group, and count the update as made."""
-        counts = [set(map(self._updates.__getitem__, names)) for names in groups]
-        if any(len(count) > 1 for count in counts):  # as of one that was frozen for a while
-            raise OutdatedError
-        numbers = self._shared(groups)
-        for names, (count,) in zip(groups, counts, strict=True):
-            self._updates.update(dict.fromkeys(names, count + 1))
-        self._steps += 1
+            numbers["weight_decay"] = decay
         return numbers
+
+    def _count(self, groups: list[Group]) -> list[dict[str, float]]:
+        """Return the numbers of each group, and count the update as made."""
+        own = vars(self)
+        try:
+            made = [own["_updates"][names] for names, _ in groups]
+        except KeyError:
+            raise OutdatedError from None  # some were frozen for a while
+        shared = self._shared(groups, made)
+        updates = own["_updates"].copy()  # the one before is kept by those who put it back
+        for group in groups:
+            updates[group.names] += 1
+        own["_updates"] = updates
+        own["_steps"] += 1
+        return shared
 
     def averaged(self, model: Module) -> AbstractContextManager[None]:
         """Return a context in which the model has its averaged weights, if there are any.
@@ -417,9 +412,10 @@ class Optimizer(Stateful):
             of updates; ``"updates"``, that of each parameter; ``"rate_factor"``. Settings such as
             the learning rate are not part of it.
         """
+        updates = counts(self._updates)
         numbers = {
             "steps": self._steps,
-            "updates": dict(self._updates),
+            "updates": {name: updates[name] for name in self.state},
             "rate_factor": self._rate_factor,
         }
         return numbers | {slot.name: copy(slot.array) for slot in self.slots()}
@@ -470,7 +466,7 @@ class Optimizer(Stateful):
             for name in updates
         }
         self._steps = steps
-        self._updates = dict(updates)
+        self._updates = loaded(self._updates, updates)
         self._rate_factor = float(factor)
         self._model = weakref.ref(model)
 
@@ -493,15 +489,13 @@ class Optimizer(Stateful):
     def _rate(self, rate: Rate) -> float:
         return rate_at(type(self).__name__, rate, self._steps) * self._rate_factor
 
-    def _settings(self, names: Iterable[str]) -> Iterator[Mapping[str, Any]]:
-        """Yield the settings that hold for each parameter."""
-        own, overrides = vars(self), self.overrides
-        general = MappingProxyType({name: own[name] for name in self._tunable})
-        for name in names:
-            settings = general
-            for pattern in matching(name, *overrides) if overrides else ():
-                settings = MappingProxyType(settings | overrides[pattern])
-            yield settings
+    def _settings(self, patterns: tuple[str, ...]) -> Mapping[str, Any]:
+        """Return the settings of parameters that match these patterns of the overrides."""
+        own = vars(self)
+        settings = {name: own[name] for name in self._tunable}
+        for pattern in patterns:
+            settings.update(self.overrides[pattern])
+        return MappingProxyType(settings)
 
     def _step(
         self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
@@ -543,10 +537,14 @@ class Optimizer(Stateful):
         new = [
             name for name in slots if name not in self.state or not self.state[name].keys() >= kept
         ]
-        for name, settings in zip(new, self._settings(new), strict=True):
+        for name in new:
+            settings = self._settings(matching(name, *self.overrides))
             first = self.initial(slots[name][0].array, settings)
             self.state[name] = first | self.state.get(name, {})
-            self._updates.setdefault(name, 0)
+        known = counts(self._updates)
+        uncounted = tuple(name for name in new if name not in known)
+        if uncounted:
+            self._updates = {**self._updates, uncounted: 0}
         if new:
             note_state(self)
 

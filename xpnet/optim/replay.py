@@ -16,7 +16,7 @@ from xpnet.aliasing import OUTSIDE, overwritten
 from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import Backend, owner
 from xpnet.namespace import array_namespace, is_array
-from xpnet.optim.settings import spread
+from xpnet.optim.groups import Group, spread
 from xpnet.program.host import OutdatedError, recorder
 from xpnet.program.signature import signature, state_of
 from xpnet.scatter import copy
@@ -105,7 +105,7 @@ class Replay:
         optimizer: Optimizer,
         model: Module,
         grads: Mapping[str, Array],
-        groups: list[list[str]],
+        groups: list[Group],
         shared: list[dict[str, float]],
     ) -> None:
         """Take note of an update that was done as it is written; record it when that pays."""
@@ -148,7 +148,7 @@ class Replay:
         self,
         optimizer: Optimizer,
         grads: Mapping[str, Array],
-        groups: list[list[str]],
+        groups: list[Group],
         shared: list[dict[str, float]],
     ) -> Program:
         """Record an update with the numbers of the one that was done."""
@@ -178,7 +178,7 @@ class Replay:
 class _Update:
     """A program that updates all parameters, in groups that share their numbers."""
 
-    def __init__(self, program: Program, backend: Backend, groups: list[list[str]]) -> None:
+    def __init__(self, program: Program, backend: Backend, groups: list[Group]) -> None:
         from xpnet.program.source import print_program
 
         self.function = (backend.engine(program) or print_program(program)).function()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
@@ -18,7 +18,6 @@ __all__ = [
     "hint",
     "matching",
     "rate_at",
-    "spread",
     "unmatched",
 ]
 
@@ -96,11 +95,3 @@ def rate_at(where: str, rate: Rate, step: int) -> float:
             f"from {rate!r} after {step} updates"
         )
     return found
-
-
-def spread(
-    names: Iterable[str], groups: Iterable[list[str]], shared: Iterable[dict[str, float]]
-) -> dict[str, dict[str, float]]:
-    """Return for each parameter the numbers that its group shares."""
-    found = {name: each for group, each in zip(groups, shared, strict=True) for name in group}
-    return {name: found[name] for name in names}
