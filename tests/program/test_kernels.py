@@ -169,6 +169,14 @@ def test_what_a_product_lies_between_is_kept_apart() -> None:
     compare(function, floats(6, 6), floats(6, 6, seed=1))
 
 
+def test_what_a_product_reads_too_is_read_by_one_kernel() -> None:
+    def function(xp: Any, w: Any, x: Any) -> Any:
+        product = x @ w
+        return w - 0.1 * xp.abs(w), product, xp.sum(w * w)
+
+    compare(function, floats(6, 5), floats(4, 6, seed=1), state=1, count=1)
+
+
 def test_conditions_and_logic() -> None:
     def function(xp: Any, x: Any, y: Any) -> Any:
         both = (x > 0) & (y <= 1) | ~(x == y)

@@ -139,7 +139,7 @@ class _Fusing:
         """Join kernels that have an operand in common, as long as there are any."""
         users: dict[int, list[int]] = {}
         for n, operands in enumerate(self.operands):
-            for place in operands:
+            for place in operands if self.kernels[self.group[n]] is not None else ():
                 if getattr(self.source.kinds[place], "shape", ()):
                     users.setdefault(place, []).append(n)
         for first, *others in users.values():
