@@ -80,3 +80,16 @@ def test_the_original_is_not_changed() -> None:
     found = tree.map(lambda x: x, nested)
     found["a"].append(3)
     assert nested == {"a": [1, 2]}
+
+
+def test_trees_are_spelled_alike_if_they_are_equal() -> None:
+    trees: list[list[Any]] = [
+        [1, 2], [[1, 2]], [(1, 2)], [[1], 2], [[[1]], 2], [1, [2]], [[1, [2]]], [[1], [2]],
+        [[1, 2], []], [[1, 2], {}], [[1], [2], []], [{"a": 1, "b": 2}], [{"b": 1, "a": 2}],
+        [{"a": 1}, 2], [{"a": [1, 2]}], [Point(1, 2)], [Triple((1, 2))], [],
+    ]  # fmt: skip
+    for n, one in enumerate(trees):
+        assert [x for x in tree.spell(one) if type(x) is not tuple] == tree.leaves(one)
+        for other in trees[n + 1 :]:
+            assert tree.spell(one) != tree.spell(other)
+    assert tree.spell([OrderedDict(a=1)]) == tree.spell([{"a": 1}])

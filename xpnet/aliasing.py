@@ -83,10 +83,11 @@ def claim(x: Any, operation: str, *, but: Any = None) -> None:
 def overwritten(arrays: Iterable[Any], written: Iterable[Any]) -> int | None:
     """Return which of the arrays that are written to is one of `arrays`, or its base, if any."""
     places = list(map(id, written))
+    known = {*places}
     for array in arrays:
-        for x in (array, getattr(array, "base", None)):
-            if id(x) in places:
-                return places.index(id(x))
+        base = getattr(array, "base", None)
+        if id(array) in known or id(base) in known:
+            return places.index(id(array) if id(array) in known else id(base))
     return None
 
 

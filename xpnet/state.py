@@ -78,6 +78,8 @@ class Stateful:
     ----------
     hosted : frozenset of str
         Names of attributes that Python reads before every step, also of a compiled one.
+    counted : frozenset of str
+        Names of dicts that change nowhere but where `changes` counts it.
     """
 
     __slots__ = (
@@ -86,6 +88,7 @@ class Stateful:
         "known_state",
     )  # the last, for `state_of`, is not copied
     hosted: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
     known_state: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from xpnet._typing import Tree
 
-__all__ = ["leaves", "map", "pairs"]
+__all__ = ["leaves", "map", "pairs", "spell"]
 
 
 _BRANCHES = (list, tuple, dict)
@@ -47,6 +47,22 @@ def _collect(branch: Tree, found: list[Any]) -> None:
             _collect(member, found)
         else:
             found.append(member)
+
+
+def spell(members: Iterable[Any]) -> list[Any]:
+    """Return the leaves of some trees, those of each branch behind a tuple, which no leaf is.
+
+    It tells the class and the length or keys of the branch, so trees of which it is equal are.
+    """
+    found: list[Any] = []
+    for member in members:
+        if not isinstance(member, _BRANCHES):
+            found.append(member)
+        elif isinstance(member, dict):
+            found += [(dict, *member), *spell(member.values())]
+        else:
+            found += [(type(member), len(member)), *spell(member)]
+    return found
 
 
 def pairs(first: Tree, second: Tree) -> Iterator[tuple[Any, Any]]:

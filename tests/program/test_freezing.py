@@ -500,6 +500,8 @@ changed(2, "the limit of a clip", lambda _, optimizer: setattr(optimizer, "norm"
 changed(2, "a layer that is replaced", lambda m, _: m.layers.__setitem__(1, nn.ReLU()))
 changed(2, "a layer that is appended", lambda model, _: model.layers.append(nn.LeakyReLU()))
 changed(2, "a private attribute", lambda model, _: setattr(model, "_anything", 1))
+changed(2, "a parameter that becomes a buffer",
+        lambda model, _: setattr(model[0], "bias", nn.Buffer(model[0].bias)))  # fmt: skip
 changed(2, "parameters that are tied", lambda model, _: model.tie("0.bias", "1.bias"),
         layers=lambda: (linear(),))  # fmt: skip
 changed(1, "a state that is loaded",
@@ -541,6 +543,21 @@ def an_array_attribute_that_is_no_state(lib: Any, wrap: Any) -> Any:
         model.by = lib.asarray([shift])
         values += [run(model, numbers(lib)) for _ in range(2)]
     return values
+
+
+@equal(3)
+def arrays_in_lists_and_dicts_that_are_no_state(lib: Any, wrap: Any) -> Any:
+    class Shift(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x * self.table["scale"] + self.shifts[0]
+
+    model, run = Shift(), wrap(lambda model, x: model(x))
+    model.table, model.shifts = {"scale": lib.asarray([2.0])}, [lib.asarray([1.0])]
+    values = [run(model, numbers(lib)) for _ in range(2)]
+    model.table["scale"] = lib.asarray([3.0])
+    values += [run(model, numbers(lib)) for _ in range(2)]
+    model.shifts[0] = lib.asarray([4.0])
+    return values + [run(model, numbers(lib)) for _ in range(2)]
 
 
 @equal(1)

@@ -97,6 +97,29 @@ def test_a_recording_for_each_structure_and_constant() -> None:
         assert scale.recordings == count
 
 
+def test_keywords_are_no_dict_among_the_arguments() -> None:
+    run = xn.compile(lambda *given, **named: given[0] * (len(given) + 10 * len(named)))
+    x = np.ones(2)
+    calls: list[tuple[Any, Any, float]] = [
+        ((x,), {"a": x}, 11), ((x, {"a": x}), {}, 2), ((x,), {"b": x}, 11), ((x,), {}, 1),
+        ((x, ("keywords", "a"), x), {}, 3),
+    ]  # fmt: skip
+    for count, (given, named, expected) in enumerate(calls * 2, start=1):
+        assert run(*given, **named).tolist() == [expected] * 2
+        assert run(*given, **named).tolist() == [expected] * 2
+        assert run.recordings == min(count, len(calls))
+
+
+def test_a_program_runs_where_the_state_is_kept_now() -> None:
+    """Moments that are loaded are in other dicts, of which a program that is found again learns."""
+    pair = Pair(lambda: optim.Adam(0.1, overrides={"*bias": {"eps": 0.1}}))
+    pair.run(*batch(5))
+    pair.run(*batch(6))
+    for _, model, optimizer in pair.sides:
+        optimizer.load_state_dict(optimizer.state_dict(), model)
+    assert pair.run(*batch(5)) == pair.run(*batch(6)) == pair.run(*batch(5)) == 2
+
+
 def test_parameters_share_their_numbers() -> None:
     """Those of equal settings and equally many updates, and no others."""
     cases: list[tuple[optim.Optimizer, int]] = [

@@ -69,6 +69,7 @@ class Lazy(Module):
         self._recipe = rng.reserve(draws), dtype, device
         self._roles.update(roles)
         vars(self).update(dict.fromkeys(roles))
+        changes.count += 1
 
     def take_width(self, x: Array, width: Any) -> None:
         """Make the arrays, for the first batch `x` of this width and where it is.

@@ -123,6 +123,7 @@ class Module(Stateful):
 
     training: bool
     _roles: dict[str, Role]
+    counted = frozenset({"_roles"})
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make room for the state, so that subclasses need no ``super().__init__()``."""
@@ -133,6 +134,7 @@ class Module(Stateful):
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
             self._roles[name] = value.role
+            changes.count += 1
             value = copy(value.array)
         elif isinstance(value, (list, tuple)) and any(isinstance(v, Parameter) for v in value):
             raise TypeError(

@@ -8,6 +8,8 @@ the library allows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import starmap
+from operator import getitem
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xpnet import tree
@@ -15,10 +17,10 @@ from xpnet._typing import Array
 from xpnet.aliasing import OUTSIDE, overwritten
 from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import Backend, owner
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import array_namespace
 from xpnet.optim.groups import Group, spread
 from xpnet.program.host import OutdatedError, recorder
-from xpnet.program.signature import signature, state_of
+from xpnet.program.signature import Arguments, array_key, state_of
 from xpnet.scatter import copy
 from xpnet.state import Slot
 
@@ -70,34 +72,34 @@ class Replay:
 
     def __init__(self) -> None:
         self._states: tuple[Any, Any] = (None, None)  # of the optimizer and the model
-        self._programs: dict[Any, dict[Any, _Update | int]] = {}
+        self._updates: dict[Any, _Update] = {}
 
     def run(self, optimizer: Optimizer, model: Module, grads: Mapping[str, Array]) -> bool:
         """Do an update by its program, if there is one; all that `update` checks then fits."""
-        if optimizer._is_of_another(model) or not (self._programs and _is_recordable(optimizer)):
+        if optimizer._is_of_another(model) or not (self._updates and _is_recordable(optimizer)):
             return False
-        updates, kinds = self._known(optimizer, model), _kinds(grads)
-        update = updates.get(kinds)
-        if not isinstance(update, _Update):
+        update = self._known(optimizer, model)
+        given = list(map(grads.get, self._names))
+        if update.function is None or not self._fits(given, grads):
             return False
-        state = [slots[0].array for slots in self._groups]
-        given = [grads[name] for name in self._names]
+        state = list(starmap(getitem, self._read))
         if overwritten(given, state) is not None:
             return False  # it is written to while it is read, which the library takes care of
-        counted = self._states[0].hosted()
+        counters = self._states[0].hosted
+        before = [members.copy() for members in counters]
         try:
             numbers = tree.leaves(optimizer._count(update.groups))
             outputs = update.function(*state, *given, *numbers)
         except OutdatedError:
-            del updates[kinds]
+            update.forget()
             return False
         except BaseException:
-            for members, before in counted:
-                members.update(before)
+            for members, count in zip(counters, before, strict=True):
+                members.update(count)
             raise
         for place, array in zip(update.written, outputs, strict=True):
             for slot in self._groups[place]:
-                slot.put(array)
+                slot.owner[slot.key] = array
         return True
 
     def note(
@@ -113,17 +115,18 @@ class Replay:
         after = None if backend is None else backend.replay_after(integers=False)
         if backend is None or after is None or not _is_recordable(optimizer):
             return
-        updates, kinds = self._known(optimizer, model), _kinds(grads)
-        count = updates.get(kinds, 0)
-        if isinstance(count, int) and count < after:
-            updates[kinds] = count + 1
-            if count + 1 == after:
-                program = self._record(optimizer, grads, groups, shared)
-                if _keeps_kinds(program):
-                    updates[kinds] = _Update(program, backend, groups)
+        update = self._known(optimizer, model)
+        if update.seen < after and self._fits([grads[name] for name in self._names], grads):
+            update.seen += 1
+            if update.seen == after:
+                update.take(self._record(optimizer, grads, groups, shared), backend, groups)
 
-    def _known(self, optimizer: Optimizer, model: Module) -> dict[Any, _Update | int]:
-        """Return the programs for the settings and the parameters as they are now."""
+    def _fits(self, given: list[Any], grads: Mapping[str, Array]) -> bool:
+        """Tell whether the gradients of the parameters are arrays like them, and there are all."""
+        return len(given) == len(grads) and self._parameters.are_like(given)
+
+    def _known(self, optimizer: Optimizer, model: Module) -> _Update:
+        """Return what is known of updates with the settings and parameters as they are now."""
         states = state_of(optimizer), state_of(model)
         if states != self._states:
             from xpnet.optim.optimizer import trainable  # which needs this module
@@ -136,13 +139,14 @@ class Replay:
                 for name, tied in self._tied.items()
                 for slots in (tied, *([slot] for slot in optimizer._moment_slots(name)))
             ]
-            kinds = [signature(slots[0].array, "") for slots in self._groups]
-            if len(self._programs) >= _AT_MOST:
-                self._programs.clear()
-            self._updates = self._programs.setdefault(
-                (states[0].key, tuple(self._names), tuple(kinds)), {}
-            )
-        return self._updates
+            self._read = [(slots[0].owner, slots[0].key) for slots in self._groups]
+            self._parameters = Arguments([tied[0].array for tied in self._tied.values()], "")
+            kinds = tuple(array_key(slots[0].array) for slots in self._groups)
+            if len(self._updates) >= _AT_MOST:
+                self._updates.clear()
+            key = states[0].key, tuple(self._names), kinds
+            self._update = self._updates.setdefault(key, _Update())
+        return self._update
 
     def _record(
         self,
@@ -176,14 +180,24 @@ class Replay:
 
 
 class _Update:
-    """A program that updates all parameters, in groups that share their numbers."""
+    """An update that comes again, and the program that does it, if there is one."""
 
-    def __init__(self, program: Program, backend: Backend, groups: list[Group]) -> None:
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.seen = 0
+        self.function: Callable[..., Any] | None = None
+
+    def take(self, program: Program, backend: Backend, groups: list[Group]) -> None:
+        """Do it by a program from now on, whose parameters share their numbers in groups."""
         from xpnet.program.source import print_program
 
-        self.function = (backend.engine(program) or print_program(program)).function()
-        pairs = zip(program.state, program.updates, strict=True)
+        if _keeps_kinds(program):
+            self.function = (backend.engine(program) or print_program(program)).function()
         self.groups = groups
+        pairs = zip(program.state, program.updates, strict=True)
         self.written = [n for n, (old, new) in enumerate(pairs) if old != new]
 
 
@@ -191,11 +205,6 @@ def _is_recordable(optimizer: Optimizer) -> bool:
     """Tell whether updates may be recorded, and nothing else records or differentiates them."""
     promised = getattr(optimizer.step_parameter, "recordable", False)
     return promised and recorder.get() is None and not is_differentiating()
-
-
-def _kinds(grads: Mapping[str, Array]) -> Any:
-    """Return what gradients have in common for which one program will do."""
-    return signature(grads, "") if all(map(is_array, grads.values())) else None
 
 
 def _keeps_kinds(program: Program) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from xpnet import tree
-from xpnet._typing import Array
 from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import owner
@@ -21,7 +20,7 @@ from xpnet.program.host import HostNumber, OutdatedError, recorder
 from xpnet.program.program import Program
 from xpnet.program.record import RecordedArray, Recording
 from xpnet.program.run import Run, check_inputs
-from xpnet.program.signature import State, signature
+from xpnet.program.signature import Arguments, State
 from xpnet.scatter import copy
 from xpnet.state import Stateful
 from xpnet.wrapping import WrappedArray, is_writable
@@ -108,7 +107,6 @@ class Compiled(Generic[P, R]):
         self._function = function
         self._known: dict[Any, Run] = {}
         self._last: Run | None = None
-        self._recent: tuple[Any, State] | None = None  # the arguments and the state of `_last`
         self._name = f"compile of {getattr(function, '__name__', 'function')}"
         self._state = State(())
         # A program computes in memory of its own; a schedule may call the function again.
@@ -119,25 +117,44 @@ class Compiled(Generic[P, R]):
         if recorder.get() is not None or is_differentiating():
             return self._function(*args, **kwargs)
         with self._lock:
-            return self._call(args, kwargs)
+            result: R = self._call(args, kwargs)
+            return result
 
-    def _call(self, args: Any, kwargs: Any) -> R:
-        leaves = tree.leaves((args, kwargs))
-        statefuls = [leaf for leaf in leaves if isinstance(leaf, Stateful)]
-        if not self._state.is_of(statefuls):
-            self._state = State(statefuls)
-        state = self._state
-        arguments = signature((args, kwargs), self._name)
-        same = self._recent == (arguments, state)  # saves a lookup by the key of the state
-        run = self._last if same else self._known.get((arguments, state.key))
+    def _call(self, args: Any, kwargs: Any) -> Any:
+        leaves = tree.spell(args)
+        if kwargs:
+            leaves += [("keywords", *kwargs), *tree.spell(kwargs.values())]
+        run = self._last
+        if run is None or not run.is_for(leaves):
+            run = self._find(leaves)
         if run is not None:
-            self._last, self._recent = run, (arguments, state)
             try:
-                return cast("R", run(leaves, state))
+                return run(leaves)
             except OutdatedError:
                 pass
-        arrays = [leaf for leaf in leaves if is_array(leaf)]
-        arrays += [group[0].array for group in state.groups]
+        return self._record(args, kwargs, leaves)
+
+    def _look(self, leaves: list[Any]) -> tuple[Arguments, list[Stateful]]:
+        """Return what is among the arguments; see to it that `_state` is of it."""
+        arguments = Arguments(leaves, self._name)
+        statefuls = [leaves[n] for n in arguments.statefuls]
+        if not self._state.is_of(statefuls):
+            self._state = State(statefuls)
+        return arguments, statefuls
+
+    def _find(self, leaves: list[Any]) -> Run | None:
+        """Return the program for these arguments if there is one, ready to run."""
+        arguments, _ = self._look(leaves)
+        run = self._known.get((arguments.key, self._state.key))
+        if run is not None:
+            run.bind(self._state)
+            self._last = run
+        return run
+
+    def _record(self, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
+        arguments, statefuls = self._look(leaves)
+        given = [leaves[n] for n in arguments.arrays]
+        arrays = given + [group[0].array for group in self._state.groups]
         if any(isinstance(array, WrappedArray) for array in arrays):
             return self._function(*args, **kwargs)
         if not arrays:
@@ -145,17 +162,6 @@ class Compiled(Generic[P, R]):
                 f"{self._name}: expected at least one array among the arguments, or a module or "
                 "optimizer that has some; got none"
             )
-        return cast("R", self._record(args, kwargs, leaves, statefuls, arrays, arguments))
-
-    def _record(
-        self,
-        args: Any,
-        kwargs: Any,
-        leaves: list[Any],
-        statefuls: list[Stateful],
-        arrays: list[Array],
-        arguments: Any,
-    ) -> Any:
         recording = Recording(array_namespace(*arrays))
         inputs: list[int] = []
 
@@ -175,7 +181,6 @@ class Compiled(Generic[P, R]):
             repeats = entered.leave()
             if repeats:
                 changed = [(x, slot) for x, slot in before if entered.changes(slot)]
-                given = [leaf for leaf in leaves if is_array(leaf)]
                 slots = [slot for _, slot in changed]
                 check_inputs(self._name, given, [x for x, _ in changed], slots)
             results = tree.map(lambda leaf: _result(recording, self._name, leaf), result)
@@ -188,13 +193,18 @@ class Compiled(Generic[P, R]):
         if len(places) == len(entered.updates):  # else some are tied from now on
             updates = [entered.updates[place] for place in places]
             program = clean(Program.of(recording, places, inputs, results, updates))
-            which = [n for n, leaf in enumerate(leaves) if is_array(leaf)]
-            backend, calls = owner(type(arrays[0])), len(recording.entries)
-            draws = list(entered.draws)
-            run = Run(program, state, which, entered.assigned, backend, calls, self._name, draws)
+            run = Run(
+                program,
+                state,
+                arguments,
+                entered.assigned,
+                owner(type(arrays[0])),
+                len(recording.entries),
+                self._name,
+                list(entered.draws),
+            )
             self._known = {key: x for key, x in self._known.items() if x.state.is_alive}
-            self._known[arguments, state.key] = self._last = run
-            self._recent = arguments, state
+            self._known[arguments.key, state.key] = self._last = run
         return tree.map(_lowered, result)
 
     @property

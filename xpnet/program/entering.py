@@ -150,6 +150,7 @@ class Entered:
         state = State(self.statefuls)
         for d, key, x in self.assigned:
             d[key] = x
+            changes.count += 1
         return state
 
     def _all_settings(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import starmap
+from operator import getitem
 from typing import Any, NoReturn
 
 from xpnet import tree
@@ -11,7 +14,7 @@ from xpnet.backend import Backend
 from xpnet.errors import CompileError
 from xpnet.program.program import Program, references, substitute
 from xpnet.program.record import Like, Var
-from xpnet.program.signature import State
+from xpnet.program.signature import Arguments, State
 from xpnet.program.source import print_program
 from xpnet.random import Generator
 from xpnet.state import Slot, changes
@@ -30,8 +33,8 @@ class Run:
         What is computed.
     state : State
         Where the arrays of its state are kept.
-    which : list of int
-        Which leaves of the arguments are its inputs.
+    arguments : Arguments
+        Of the call that was recorded, whose arrays are its inputs.
     assigned : list of (dict, str, value)
         What else it changes.
     backend : Backend or None
@@ -48,7 +51,7 @@ class Run:
         self,
         program: Program,
         state: State,
-        which: list[int],
+        arguments: Arguments,
         assigned: list[tuple[dict[str, Any], str, Any]],
         backend: Backend | None,
         recorded: int,
@@ -62,11 +65,10 @@ class Run:
         self._step = self.printed.function()
         self._computes = [compute for compute, _ in program.hosts]
         self._promoting = _promoting(program)
-        self._which = which
+        self._arguments = arguments
         self._assigned = assigned
         pairs = zip(program.state, program.updates, strict=True)
         self._changed = [n for n, (old, new) in enumerate(pairs) if old != new]
-        self._bind(state)
         found: list[Var] = []
 
         def number(var: Var) -> _Place:
@@ -75,36 +77,45 @@ class Run:
 
         self._results = substitute(program.results, number)
         self._count = len(found)
+        self.bind(state)
 
-    def _bind(self, state: State) -> None:
+    def bind(self, state: State) -> None:
         """Read and change the arrays where they are kept now."""
         self.state = state
         self._read = [(group[0].owner, group[0].key) for group in state.groups]
+        self._counters = [*state.hosted, *map(vars, self._generators)]
         self._slots = [state.groups[n][0] for n in self._changed]
-        self._write = [[(slot.owner, slot.key) for slot in state.groups[n]] for n in self._changed]
+        self._write = [
+            (slot.owner, slot.key, self._count + place)
+            for place, n in enumerate(self._changed)
+            for slot in state.groups[n]
+        ]
 
-    def __call__(self, leaves: list[Any], state: State) -> Any:
+    def is_for(self, leaves: list[Any]) -> bool:
+        """Tell whether a call with these arguments computes the same as the one before."""
+        arguments = self._arguments
+        return arguments.are_like(leaves) and self.state.is_of(
+            map(leaves.__getitem__, arguments.statefuls)
+        )
+
+    def __call__(self, leaves: list[Any]) -> Any:
         """Run the program on the arrays among the leaves of a call's arguments.
 
         If that fails, nothing was counted.
         """
-        if state is not self.state:
-            self._bind(state)
-        arguments = [owner[key] for owner, key in self._read]
-        inputs = [leaves[n] for n in self._which]
-        check_inputs(self._name, inputs, [arguments[n] for n in self._changed], self._slots)
-        hosted, draws = state.hosted(), [generator.draws for generator in self._generators]
+        state = list(starmap(getitem, self._read))
+        inputs = list(map(leaves.__getitem__, self._arguments.arrays))
+        check_inputs(self._name, inputs, map(state.__getitem__, self._changed), self._slots)
+        before = [members.copy() for members in self._counters]
         try:
-            numbers = [x for compute in self._computes for x in tree.leaves(compute())]
+            numbers = tree.leaves([compute() for compute in self._computes])
             for n, then in self._promoting.items():
                 if type(numbers[n]) is not then:
                     self._refuse_type(then, numbers[n])
-            return self._finish(self._step(*arguments, *inputs, *numbers))
+            return self._finish(self._step(*state, *inputs, *numbers))
         except BaseException:
-            for members, before in hosted:
-                members.update(before)
-            for generator, count in zip(self._generators, draws, strict=True):
-                generator.draws = count
+            for members, count in zip(self._counters, before, strict=True):
+                members.update(count)
             raise
 
     def _refuse_type(self, then: type, number: Any) -> NoReturn:
@@ -116,9 +127,8 @@ class Run:
 
     def _finish(self, outputs: list[Any]) -> Any:
         """Put what has changed where it belongs, and return the results."""
-        for slots, array in zip(self._write, outputs[self._count :], strict=True):
-            for owner, key in slots:
-                owner[key] = array
+        for owner, key, place in self._write:
+            owner[key] = outputs[place]
         for owner, key, value in self._assigned:
             owner[key] = value
             changes.count += 1
@@ -140,7 +150,9 @@ def _promoting(program: Program) -> dict[int, type]:
     return found
 
 
-def check_inputs(name: str, inputs: list[Array], changed: list[Array], slots: list[Slot]) -> None:
+def check_inputs(
+    name: str, inputs: list[Array], changed: Iterable[Array], slots: list[Slot]
+) -> None:
     """Refuse an array that a program writes to, which is in one of `slots`, or a view of it."""
     place = overwritten(inputs, changed)
     if place is not None:

@@ -4,39 +4,87 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import starmap
-from operator import is_
+from operator import attrgetter, getitem, is_
 from typing import Any
 from weakref import ref
 
-from xpnet._typing import Tree
+from xpnet._typing import Array
 from xpnet.errors import CompileError
 from xpnet.namespace import is_array
 from xpnet.state import Slot, Stateful, changes
 
-__all__ = ["State", "dictionaries", "settings", "signature", "state_of", "value_key"]
+__all__ = ["Arguments", "State", "array_key", "dictionaries", "settings", "state_of", "value_key"]
 
 
-def signature(tree: Tree, name: str) -> Hashable:
-    """Return what does not change between two calls of one program.
+_look = attrgetter("shape", "dtype", "device")
+
+
+class Arguments:
+    """What the arguments of a call have in common with those of others that one program does.
 
     Of arrays that is the class, shape, dtype and device; of other things, the thing itself.
+
+    Parameters
+    ----------
+    leaves : list
+        As `xpnet.tree.spell` returns them.
+    name : str
+        What messages call the function.
+
+    Attributes
+    ----------
+    key : hashable
+        Equal for arguments that have it in common.
+    arrays, statefuls : list of int
+        Which leaves are arrays, and which modules and optimizers.
     """
-    if is_array(tree):
-        return type(tree), tuple(tree.shape), tree.dtype, tree.device
-    if isinstance(tree, Stateful):
-        return ref(tree)
-    if isinstance(tree, (list, tuple)):
-        return (type(tree), *[signature(member, name) for member in tree])
-    if isinstance(tree, dict):
-        return (dict, *[(key, signature(member, name)) for key, member in tree.items()])
+
+    def __init__(self, leaves: list[Any], name: str) -> None:
+        self.arrays: list[int] = []
+        self.statefuls: list[int] = []
+        self._others: list[int] = []
+        keys: list[Hashable] = []
+        for n, x in enumerate(leaves):
+            if is_array(x):
+                self.arrays.append(n)
+                keys.append(array_key(x))
+            elif isinstance(x, Stateful):
+                self.statefuls.append(n)
+                keys.append(ref(x))
+            else:
+                _check_hashable(name, x)
+                self._others.append(n)
+                keys.append(value_key(x))
+        self.key = tuple(keys)
+        self._types = list(map(type, leaves))
+        self._known = self._likes(leaves)
+        self._values = [value_key(leaves[n]) for n in self._others]
+
+    def are_like(self, leaves: list[Any]) -> bool:
+        """Tell whether other leaves have the same key, modules and optimizers aside; quickly."""
+        return (
+            list(map(type, leaves)) == self._types
+            and self._likes(leaves) == self._known
+            and [value_key(leaves[n]) for n in self._others] == self._values
+        )
+
+    def _likes(self, leaves: list[Any]) -> list[Any]:
+        return list(map(_look, map(leaves.__getitem__, self.arrays)))
+
+
+def array_key(x: Array) -> Hashable:
+    """Return what does not change between the arrays that one program takes."""
+    return type(x), tuple(x.shape), x.dtype, x.device
+
+
+def _check_hashable(name: str, x: Any) -> None:
     try:
-        hash(tree)
+        hash(x)
     except TypeError:
         raise CompileError(
             f"{name}: expected arrays, modules, optimizers and things that can be hashed as "
-            f"arguments, in lists, tuples and dicts; got a {type(tree).__name__}"
+            f"arguments, in lists, tuples and dicts; got a {type(x).__name__}"
         ) from None
-    return value_key(tree)
 
 
 def value_key(x: Hashable) -> Hashable:
@@ -55,6 +103,8 @@ class State:
         Where the arrays are kept.
     groups : list of list of Slot
         Those of each array; several if they are tied.
+    hosted : list of dict
+        Where Python counts for them.
     """
 
     def __init__(self, statefuls: Iterable[Stateful]) -> None:
@@ -69,11 +119,17 @@ class State:
         self._slots = {
             (id(slot.owner), slot.key): n for n, group in enumerate(self.groups) for slot in group
         }
+        # What may change without being counted: the members of lists and dicts.
         self._empty: list[Any] = []
-        self._containers: list[tuple[Any, Any, list[Any], list[Any]]] = []
+        self._lists: list[list[Any]] = []
+        self._dicts: list[dict[Any, Any]] = []
+        self._places: list[tuple[Any, Any]] = []
+        self.hosted: list[dict[str, Any]] = []
         self._seen: set[int] = set()
-        self._hosted: list[tuple[dict[str, Any], list[str]]] = []
         self.key = tuple(map(self._key, statefuls))
+        self._lengths = list(map(len, self._lists))
+        self._keys = list(map(list, self._dicts))
+        self._members = list(starmap(getitem, self._places))
 
     def is_of(self, statefuls: Iterable[Stateful]) -> bool:
         """Tell whether this is still the state of these modules and optimizers."""
@@ -81,20 +137,15 @@ class State:
             self._count == changes.count
             and self._refs == tuple(map(ref, statefuls))
             and not any(self._empty)
-            and all(starmap(_same, self._containers))
+            and list(map(len, self._lists)) == self._lengths
+            and list(map(list, self._dicts)) == self._keys
+            and all(map(is_, starmap(getitem, self._places), self._members))
         )
 
     @property
     def is_alive(self) -> bool:
         """Whether all modules and optimizers are still there."""
         return all(ref() is not None for ref in self._refs)
-
-    def hosted(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Return what Python counts for them, as it is now, and the dicts where it does."""
-        return [
-            (d, {name: x.copy() if type(x := d[name]) is dict else x for name in names})
-            for d, names in self._hosted
-        ]
 
     def has(self, owner: dict[str, Any], key: str) -> bool:
         """Tell whether an array is kept here."""
@@ -110,17 +161,15 @@ class State:
                 return ref(x)
             self._seen.add(id(x))
             if x.hosted:
-                self._hosted.append((vars(x), [name for name in vars(x) if name in x.hosted]))
-            return ref(x), *self._members(vars(x), skip=x.hosted)
+                self.hosted.append(vars(x))
+            return ref(x), *self._items(vars(x), x.hosted, x.counted)
         if isinstance(x, (dict, list)):
-            keys = list(x) if isinstance(x, dict) else range(len(x))
-            kept = [key for key in keys if not is_array(x[key])]
-            if x:
-                self._containers.append((x, keys, kept, [x[key] for key in kept]))
-            else:
-                self._empty.append(x)
+            keys = x if isinstance(x, dict) else range(len(x))
+            filled: list[Any] = self._dicts if isinstance(x, dict) else self._lists
+            (filled if x else self._empty).append(x)
+            self._places += [(x, key) for key in keys if (id(x), key) not in self._slots]
             if isinstance(x, dict):
-                return (dict, *self._members(x))
+                return (dict, *self._items(x))
         if isinstance(x, (list, tuple)):
             return (type(x), *map(self._key, x))
         if is_array(x):
@@ -131,12 +180,19 @@ class State:
             return _Same(x)
         return value_key(x)
 
-    def _members(self, d: dict[str, Any], skip: frozenset[str] = frozenset()) -> Iterator[Hashable]:
+    def _items(
+        self,
+        d: dict[str, Any],
+        hosted: frozenset[str] = frozenset(),
+        counted: frozenset[str] = frozenset(),
+    ) -> Iterator[Hashable]:
         for name, value in d.items():
             group = self._slots.get((id(d), name))
             if group is not None:  # the number tells which ones are tied
-                yield name, group, signature(value, "")
-            elif name not in skip:
+                yield name, group, array_key(value)
+            elif name in counted:
+                yield name, tuple(value.items())
+            elif name not in hosted:
                 yield name, self._key(value)
 
 
@@ -147,12 +203,6 @@ def state_of(x: Stateful) -> State:
         state = State((x,))
         object.__setattr__(x, "known_state", state)
     return state
-
-
-def _same(x: Any, keys: Any, kept: list[Any], members: list[Any]) -> bool:
-    """Tell whether a list or dict has the keys and the members that it had, arrays aside."""
-    now = list(x) if isinstance(x, dict) else range(len(x))
-    return now == keys and all(map(is_, map(x.__getitem__, kept), members))
 
 
 class _Same:
