@@ -275,6 +275,25 @@ def test_results_may_be_the_state_before() -> None:
     assert run.recordings == 1
 
 
+def test_a_buffer_of_another_shape_or_dtype(lib: Any) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            self.scale = nn.Buffer(lib.asarray([2.0, 3.0], "float32"))
+
+        def forward(self, x: Any) -> Any:
+            self.scale = self.scale * 2
+            return x * self.scale
+
+    run, models, x = xn.compile(lambda m, x: m(x)), [Scaled(), Scaled()], lib.asarray([1.0, 1.0])
+    for n, scale in enumerate(([1.0, 2.0], [[3.0], [4.0]], [[5.0], [6.0]])):
+        for model in models:
+            model.scale = lib.asarray(scale, "float32")
+        for _ in range(3):
+            found, expected = run(models[0], x), models[1](x)
+            np.testing.assert_array_equal(lib.to_host(found), lib.to_host(expected), strict=True)
+        assert run.recordings == min(n + 1, 2)
+
+
 def test_a_compiled_function_within_another_and_within_grad() -> None:
     inner = xn.compile(lambda model, x: model(x) ** 2)
     layer, x = nn.Linear(3, 1), batch()[0]

@@ -155,7 +155,7 @@ class Module(Stateful):
                 )
             else:
                 value = copy(Parameter(value).array)
-        if self._roles.get(name) != BUFFER:
+        if self._roles.get(name) != BUFFER or not _are_alike(vars(self).get(name), value):
             changes.count += 1
         object.__setattr__(self, name, value)
 
@@ -536,6 +536,11 @@ def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
         members = value.items() if isinstance(value, dict) else enumerate(value)
         for key, member in members:
             yield from _modules_in(f"{name}.{key}", member)
+
+
+def _are_alike(before: Any, after: Any) -> bool:
+    """Tell whether a buffer keeps its shape and dtype."""
+    return is_array(before) and (before.shape, before.dtype) == (after.shape, after.dtype)
 
 
 def _is_real(array: Array) -> bool:
