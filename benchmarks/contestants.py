@@ -59,7 +59,7 @@ def xpnet_fast(problem: Problem) -> Contestant:
 def _compile(function: Callable[..., Any], *, numba: bool) -> Callable[..., Any]:
     """Return a compiled function that finds Numba switched on or off when it is recorded.
 
-    And in the next call, in which kernels are compiled.
+    That may happen twice: a step that makes new state is recorded once more.
     """
     import xpnet as xn
 

@@ -145,12 +145,13 @@ def kernels(
 ) -> Iterator[None]:
     """Compile kernels, which `tests/conftest.py` switches off, into a folder of this process."""
     numba = pytest.importorskip("numba")
-    fast = pytest.importorskip("xpnet_backends.numpy.fast")
+    loops = pytest.importorskip("xpnet_backends.numpy.loops")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "kernels"))
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    loops._import_error.cache_clear()
     yield
-    fast._import_error.cache_clear()  # what a test has pretended
+    loops._import_error.cache_clear()  # what a test has pretended
 
 
 @pytest.fixture(autouse=True)

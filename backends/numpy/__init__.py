@@ -59,7 +59,10 @@ class NumPyBackend(Backend):
 
         reason = fast.unavailable()
         if reason is None:
-            return fast.print_fused(program)
+            try:
+                return fast.print_fused(program)
+            except fast.Unavailable as error:
+                reason = str(error)
         printed = engine.print_planned(program)
         printed.notes.append(f"no kernels: {reason}")
         return printed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import importlib.util
 import os
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.program.fuse import fuse
 from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, operation
-from xpnet.program.loops import print_loops, seen_shape
+from xpnet.program.loops import print_loops
 from xpnet.program.plan import Kind
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like, Var
@@ -18,9 +18,9 @@ from xpnet.program.source import Printed
 
 from .. import pip_install  # noqa: TID252 - see there
 from .engine import Planned
-from .loops import compiled
+from .loops import Unavailable, compiled
 
-__all__ = ["print_fused", "unavailable"]
+__all__ = ["Unavailable", "print_fused", "unavailable"]
 
 # NumPy computes these with vector instructions, compiled loops one by one.
 _SLOW = frozenset({"exp", "expm1", "log", "log1p", "tanh"})
@@ -33,22 +33,19 @@ def unavailable() -> str | None:
     """Return why kernels cannot be compiled here, or None if they can."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return "NUMBA_DISABLE_JIT is set"
-    return _import_error()
-
-
-@functools.cache
-def _import_error() -> str | None:
-    try:
-        import numba  # noqa: F401
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("numba") is None:  # it is imported when something is compiled
         return f"Numba is not installed; {pip_install('fast')}"
-    except Exception as error:  # of a Numba that does not fit the NumPy that is there, say
-        return f"Numba cannot be imported ({type(error).__name__}: {error})"
     return None
 
 
 def print_fused(program: Program) -> Printed:
-    """Return source that calls compiled kernels, and NumPy for what is left."""
+    """Return source that calls compiled kernels, and NumPy for what is left.
+
+    Raises
+    ------
+    Unavailable
+        If a kernel was never compiled before, and Numba cannot do so.
+    """
     program = _by_rows(program)
     fused = fuse(program, _refuses)
     for entry in fused.program.entries:
@@ -141,10 +138,15 @@ class _Fused(Planned):
         over = {
             out: x for out in kernel.outputs for x in kernel.inputs if self.plan.is_over(out, x)
         }
-        name = self.bind("kernel", compiled(print_loops(kernel, over)))
+        loops = print_loops(kernel, over)
+        name = self.bind("kernel", compiled(loops))
         self._kernels.append((name, kernel))
         arguments = [*kernel.inputs, *(out for out in kernel.outputs if out not in over)]
-        operands = [self._argument(kernel, place) for place in arguments]
+        operands = [self._argument(kernel, place, over) for place in arguments]
+        for argument in loops.arguments[len(arguments) :]:
+            room = np.empty(kernel.shape[1], argument.dtype)
+            self.plan.buffers.append(room.nbytes)  # which are told
+            operands.append(self.bind("room", room))
         return f"{name}({', '.join([*map(str, kernel.shape), *operands])})"
 
     def literal(self, x: Any) -> str:
@@ -157,7 +159,7 @@ class _Fused(Planned):
         kind = getattr(self.program.kinds[place], "type", np.ndarray)
         return kind is not np.ndarray and place in self.plan.places
 
-    def _argument(self, kernel: Kernel, place: int) -> str:
+    def _argument(self, kernel: Kernel, place: int, over: dict[int, int]) -> str:
         """Return an array as the kernel expects it."""
         like, name = self.program.kinds[place], self.names[place]
         if not isinstance(like, Like):
@@ -167,15 +169,9 @@ class _Fused(Planned):
         if place in self.turned:
             fixed = self.fixed.get(place)
             return f"{name}.T" if fixed is None else self.bind(f"{name}_", fixed.T)
-        shape = seen_shape(kernel, place)
-        if shape == like.shape:
+        if like.is_contiguous or place in kernel.outputs or place in over.values():
             return name
-        if place in self.fixed:
-            view = np.reshape(self.fixed[place], shape)
-            if np.may_share_memory(view, self.fixed[place]):
-                return self.bind(f"{name}_", view)
-        copy = "" if place in kernel.inputs else ", copy=False"
-        return f"{name}.reshape({shape!r}{copy})"
+        return f"{self.bind('whole', np.ascontiguousarray)}({name})"
 
     def _kind(self, entry: Entry) -> Kind:
         return "buffer" if isinstance(entry.function, Kernel) else super()._kind(entry)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation, dtype_name
+from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation, Role, dtype_name
 from xpnet.program.program import references
 from xpnet.program.record import Like, Var
 
-__all__ = ["COMPARISONS", "FORMULAS", "print_loops", "seen_shape"]
+__all__ = ["COMPARISONS", "FORMULAS", "Argument", "Loops", "print_loops"]
 
 FORMULAS = {
     "abs": "abs({0})",
@@ -53,8 +53,40 @@ _BOUNDED = {"maximum": "{1} if {0} <= {1} else {0}", "minimum": "{1} if {0} >= {
 COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
 
 
-def print_loops(kernel: Kernel, over: Mapping[int, int] = MappingProxyType({})) -> str:
-    """Return the source of a function ``kernel(rows, columns, *inputs, *outputs)``.
+class Argument(NamedTuple):
+    """What a kernel is given.
+
+    Attributes
+    ----------
+    name : str
+        In the source.
+    dtype : str
+        Of the elements of an array; of a number, the one it is to be read as.
+    role : Role or None
+        What the array has elements for, see `xpnet.program.kernel`: in a flat kernel the columns,
+        where others have all rows and columns. None for a number.
+    is_written : bool
+        Whether the kernel writes it.
+    """
+
+    name: str
+    dtype: str
+    role: Role | None
+    is_written: bool = False
+
+
+class Loops(NamedTuple):
+    """The source of a function ``kernel(rows, columns, *arguments)``, and its arguments.
+
+    These are the inputs of the kernel, its outputs, and at last vectors to keep numbers in.
+    """
+
+    source: str
+    arguments: tuple[Argument, ...]
+
+
+def print_loops(kernel: Kernel, over: Mapping[int, int] = MappingProxyType({})) -> Loops:
+    """Return a kernel as loops.
 
     Parameters
     ----------
@@ -66,24 +98,13 @@ def print_loops(kernel: Kernel, over: Mapping[int, int] = MappingProxyType({})) 
 
     Notes
     -----
-    It writes the outputs; arrays have their `seen_shape`, and what is full is contiguous, in the
-    order of rows. It names functions and dtypes of a NumPy-like library, such as
-    ``float32`` and ``exp``. Kernels that differ in nothing but sizes have the same source. Sums
-    are formed in double precision where they are one number or one for each row; where there is
-    one for each column, row is added to row.
+    It sees what is full as a matrix of rows and columns, and all else, as everything in a flat
+    kernel, as a vector; elements follow one another, in the order of rows. It names functions and
+    dtypes of a NumPy-like library, such as ``float32`` and ``exp``. Kernels that differ in nothing
+    but sizes have the same source. Sums are formed in double precision where they are one number
+    or one for each row; where there is one for each column, row is added to row.
     """
     return _Loops(kernel, over).print()
-
-
-def seen_shape(kernel: Kernel, place: int) -> tuple[int, ...]:
-    """Return the shape in which the loops of a kernel expect an array."""
-    shape: tuple[int, ...] = kernel.kinds[place].shape
-    role = kernel.roles[place]
-    if kernel.is_flat or role == "scalar":
-        return shape
-    if role == "full":
-        return kernel.shape
-    return shape if sum(length > 1 for length in shape) < 2 else (kernel.shape[0],)
 
 
 class _Loops:
@@ -103,39 +124,57 @@ class _Loops:
         self._scalars: dict[tuple[Any, str], str] = {}
         self.kept = self._kept()
 
-    def print(self) -> str:
-        """Return the source."""
+    def print(self) -> Loops:
+        """Return the source, and the arguments."""
         kernel = self.kernel
         before = [line for op in self._at("scalar", 0) for line in self._elementwise(op)]
         body = self._rows()
         after = self._after()
-        names = dict.fromkeys(["rows", "columns", *self.inputs.values(), *self.outputs.values()])
-        lines = [*self._views(), *self.top, *before, *self._starts(AFTER)]
+        lines = [*self.top, *before, *self._starts(AFTER)]
         if kernel.is_flat:
             lines += body
         else:
             lines += ["for i in range(rows):", *_indent(body)]
         lines += after
-        return "\n".join([f"def kernel({', '.join(names)}):", *_indent(lines), ""])
+        arguments = self._arguments()
+        names = ", ".join(["rows", "columns", *(argument.name for argument in arguments)])
+        return Loops("\n".join([f"def kernel({names}):", *_indent(lines), ""]), arguments)
 
     # Parts
 
-    def _views(self) -> list[str]:
-        """Return the lines that see arrays as vectors, and make room for rows."""
-        lines = []
-        kernel = self.kernel
-        written = set(self.outputs.values())
-        for place, name in self.inputs.items():
-            if kernel.is_flat and kernel.roles[place] == "full" and name not in written:
-                lines.append(f"{name}_ = {name}.ravel()")
-        for place, name in self.outputs.items():
-            if kernel.is_flat and kernel.roles[place] == "full":
-                lines.append(f"{name}_ = {name}.reshape({name}.size)")
-        for place in self.kept:
-            if place not in self.outputs:
-                dtype = _dtype(kernel.kinds[place])
-                lines.append(f"{self.names[place]}_ = empty(columns, {dtype})")
-        return lines
+    def _arguments(self) -> tuple[Argument, ...]:
+        """Return what is read, what is written, and vectors to keep numbers in."""
+        kinds, written = self.kernel.kinds, set(self.outputs.values())
+        found = {}
+        for place, name in (self.inputs | self.outputs).items():
+            if place in self.inputs and self._is_number(place):
+                found[name] = Argument(name, self._read_as(place), None)
+            else:
+                role = self.kernel.roles[place]
+                role = "column" if role == "full" and self.kernel.is_flat else role
+                found[name] = Argument(name, dtype_name(kinds[place]), role, name in written)
+        kept = [
+            Argument(f"{self.names[place]}_", dtype_name(kinds[place]), "column", is_written=True)
+            for place in dict.fromkeys([*self.kept, *self._at_columns()])
+            if place not in self.outputs
+        ]
+        return (*found.values(), *kept)
+
+    def _at_columns(self) -> list[int]:
+        """Return the reductions of which there is one for each column."""
+        operations = self._at("column", AFTER)
+        return [op.out for op in operations if op.name in REDUCTIONS]
+
+    def _is_number(self, place: int) -> bool:
+        """Tell whether an input is a number; NumPy-like scalars are."""
+        kind = self.kernel.kinds[place]
+        is_array = isinstance(kind, Like)
+        return not is_array or (not kind.shape and not hasattr(kind.type, "__setitem__"))
+
+    def _read_as(self, place: int) -> str:
+        """Return the dtype to read a number as, which is converted where it is used."""
+        dtypes = [dtype for key, dtype in self._scalars if key == place]
+        return "int64" if any("int" in dtype for dtype in dtypes) else "float64"
 
     def _rows(self) -> list[str]:
         """Return the lines that are run for each row."""
@@ -146,7 +185,7 @@ class _Loops:
             lines += [f"{x}_ = {x}[i]" for x, p in seen.items() if kernel.roles[p] == "full"]
             for place, name in self.inputs.items():
                 if kernel.roles[place] == "row":
-                    lines.append(f"{name}_ = {name}[{self._index(place, 'i')}]")
+                    lines.append(f"{name}_ = {name}[i]")
         walks = [op for op in kernel.operations if self._walk(op) is not None]
         last = max((self._walk(op) or 0 for op in walks), default=-1)
         for stage in range(last + 2):
@@ -164,7 +203,7 @@ class _Loops:
             if role == "row" and self.kernel.stages[op.out] == stage:
                 lines += self._finish(op) if op.name in REDUCTIONS else self._elementwise(op)
                 if op.out in self.outputs:
-                    index = self._index(op.out, "0" if self.kernel.is_flat else "i")
+                    index = "0" if self.kernel.is_flat else "i"
                     lines.append(f"{self.outputs[op.out]}[{index}] = {self.names[op.out]}")
             elif op.name in REDUCTIONS and role == "scalar":
                 [x] = references(op.args)
@@ -199,8 +238,7 @@ class _Loops:
             if kernel.stages[op.out] == AFTER:
                 lines += self._finish(op) if op.name in REDUCTIONS else self._elementwise(op)
             if op.out in self.outputs:
-                index = self._index(op.out, "0")
-                lines.append(f"{self.outputs[op.out]}[{index}] = {self.names[op.out]}")
+                lines.append(f"{self.outputs[op.out]}[0] = {self.names[op.out]}")
         columns = list(self._at("column", AFTER))
         if any(op.name not in REDUCTIONS or op.name == "mean" for op in columns):
             lines += ["for j in range(columns):", *_indent(self._columns(columns))]
@@ -224,8 +262,7 @@ class _Loops:
                 lines += self._elementwise(op)
         for op in operations:
             if op.out in self.outputs and (op.name not in REDUCTIONS or op.name == "mean"):
-                index = self._index(op.out, "j")
-                lines.append(f"{self.outputs[op.out]}[{index}] = {self.names[op.out]}")
+                lines.append(f"{self.outputs[op.out]}[j] = {self.names[op.out]}")
         return lines
 
     # Reductions
@@ -238,9 +275,6 @@ class _Loops:
                 continue
             role, known = self.kernel.roles[op.out], self.kernel.stages[op.out]
             if stage == AFTER and role == "column":
-                if op.out not in self.outputs:
-                    dtype = _dtype(self.kernel.kinds[op.out])
-                    lines.append(f"{self.names[op.out]}_ = empty(columns, {dtype})")
                 lines += ["for j in range(columns):", f"    {self._column(op.out)} = 0"]
             elif (stage == AFTER and role == "scalar") or (role == "row" and known == stage + 1):
                 dtype = _dtype(self.kernel.kinds[op.out])
@@ -330,19 +364,18 @@ class _Loops:
         return self._scalars[key, dtype]
 
     def _element(self, place: int) -> str:
-        """Return the element of an array that has one; NumPy-like scalars are numbers."""
-        kind = self.kernel.kinds[place]
-        scalar = not kind.shape and not hasattr(kind.type, "__setitem__")
+        """Return the only element of an array, or a number."""
         name = self.inputs[place]
-        return name if scalar else f"{name}[{self._index(place, '0')}]"
+        return name if self._is_number(place) else f"{name}[0]"
 
     # Places
 
     def _memory(self, place: int) -> str:
         """Return the name of the vector in which a row of something full is."""
-        if place in self.outputs:
-            return f"{self.outputs[place]}_"
-        return f"{self.inputs[place] if place in self.inputs else self.names[place]}_"
+        name = self.outputs.get(place) or self.inputs.get(place)
+        if name is None:
+            return f"{self.names[place]}_"
+        return name if self.kernel.is_flat else f"{name}_"
 
     def _loaded(self, place: int) -> str:
         """Return the name of an element that was read."""
@@ -350,16 +383,8 @@ class _Loops:
 
     def _column(self, place: int) -> str:
         """Return the element of a column's vector."""
-        name = self.outputs.get(place) or self.inputs.get(place)
-        if name is None:
-            return f"{self.names[place]}_[j]"
-        return f"{name}[{self._index(place, 'j')}]"
-
-    def _index(self, place: int, index: str) -> str:
-        """Return an index into an array that is long along one axis only."""
-        shape = seen_shape(self.kernel, place)
-        long = max(range(len(shape)), key=shape.__getitem__, default=0)
-        return ", ".join(index if n == long else "0" for n in range(len(shape))) or "()"
+        name = self.outputs.get(place) or self.inputs.get(place) or f"{self.names[place]}_"
+        return f"{name}[j]"
 
     def _walk(self, op: Operation) -> int | None:
         """Return the number of the walk over a row that an operation is part of."""
