@@ -196,7 +196,7 @@ class Planned(Printer):
 
     def _quick(self, entry: Entry) -> str | None:
         """Return a shorter way to what NumPy's function does after many questions, or None."""
-        if entry.name not in ("matrix_transpose", "expand_dims", "mean"):
+        if entry.name not in ("matrix_transpose", "expand_dims", "mean", "sum"):
             return None
         x, like = self.literal(entry.args[0]), self.program.kinds[entry.args[0].place]
         if entry.name == "matrix_transpose":
@@ -204,8 +204,9 @@ class Planned(Printer):
         if entry.name == "expand_dims" and list(entry.kwargs) == ["axis"]:
             axis = entry.kwargs["axis"] % (len(like.shape) + 1)
             return f"{x}[{':, ' * axis}None]"
-        if entry.name == "mean" and _is_quotient(entry, like):
-            return f"{self._reduce('sum', entry, None)} / {_summed(entry, like)}"
+        if entry.name in ("mean", "sum") and _is_quotient(entry, like):
+            divisor = f" / {_summed(entry, like)}" if entry.name == "mean" else ""
+            return f"{self._reduce('sum', entry, None)}{divisor}"
         return None
 
     def _kind(self, entry: Entry) -> Kind:
@@ -294,7 +295,7 @@ class Planned(Printer):
 
 
 def _is_quotient(entry: Entry, like: Like) -> bool:
-    """Tell whether a mean is the sum divided by a number, in the same dtype."""
+    """Tell whether a mean is the sum, in the same dtype, divided by a number."""
     plain = len(entry.args) == 1 and set(entry.kwargs) <= {"axis", "keepdims"}
     return plain and like.dtype in (np.float32, np.float64) and _summed(entry, like) > 0
 
