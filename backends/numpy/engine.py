@@ -310,7 +310,7 @@ def _summed(entry: Entry, like: Like) -> int:
 def _ufunc(entry: Entry) -> Any:
     """Return the elementwise ufunc that an entry calls, if it does and nothing else."""
     function = entry.function
-    if function.__module__ == "_operator":
+    if entry.is_operator:
         if function is operator.pow:  # NumPy's operator has its own ways with numbers
             square = isinstance(entry.args[0], Var) and type(entry.args[1]) is int
             return np.square if square and entry.args[1] == 2 else None

@@ -135,7 +135,7 @@ class _Tensors(Printer):
             return f"{number}.to({dtype}).expand({made.shape!r}).clone()"
         places = references((entry.args, entry.kwargs))
         self._beside = [self.program.kinds[place] for place in places if place not in self._numbers]
-        self._operator = entry.function.__module__ == "_operator"
+        self._operator = entry.is_operator
         return super().call(entry)
 
     def literal(self, x: Any) -> str:

@@ -71,6 +71,11 @@ class Entry(NamedTuple):
     outs: tuple[int, ...]
     several: bool = False
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is one of Python's operators; some functions of NumPy's have no module."""
+        return getattr(self.function, "__module__", None) == "_operator"
+
 
 class Recording:
     """A program while it is being written, by what is called within its ``with`` block."""

@@ -137,7 +137,7 @@ class Printer:
         """Return the expression that computes an entry by the function that was recorded."""
         arguments = [self.literal(x) for x in entry.args]
         function = entry.function
-        if function.__module__ == "_operator":
+        if entry.is_operator:
             if function.__name__ in _INFIX:
                 return f" {_INFIX[function.__name__]} ".join(arguments)
             if function.__name__ in _PREFIX:
