@@ -251,3 +251,36 @@ def test_all_that_changes_is_in_the_host_numbers(lib):
     assert all(type(x) is float for numbers in second.values() for x in numbers.values())
     assert second["0.weight"]["shrink"] == 1 - 0.25 * 0.01
     assert xn.optim.SGD(0.1).host_numbers(["w"]) == {"w": {"rate": 0.1, "momentum": 0.0}}
+
+
+def test_moments_that_cannot_be_made_leave_all_as_it_was(lib):
+    class Failing(optim.SGD):
+        fails = True
+
+        def initial(self, parameter, settings):
+            if self.fails and parameter.shape == (2,):
+                raise MemoryError
+            return super().initial(parameter, settings)
+
+    model, grads = make(lib)
+    optimizer = Failing(0.1, momentum=0.5)
+    with pytest.raises(MemoryError):
+        optimizer.update(model, grads)
+    assert optimizer.state_dict()["updates"] == {}
+    Failing.fails = False
+    optimizer.update(model, grads)
+    assert optimizer.state_dict()["updates"] == dict.fromkeys(NAMES, 1)
+
+
+def test_numbers_are_given_the_settings_and_nothing_else():
+    given = []
+
+    class Noting(optim.SGD):
+        def numbers(self, settings, rate, step):
+            given.append(set(settings))
+            return super().numbers(settings, rate, step)
+
+    for overrides in (None, {"w": {"momentum": 0.5}}):
+        Noting(0.1, overrides=overrides).host_numbers(["w", "b"])
+    names = {"learning_rate", "momentum", "weight_decay", "l1_penalty"}
+    assert given == [names] * 3

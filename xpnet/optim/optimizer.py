@@ -339,9 +339,9 @@ class Optimizer(Stateful):
     def _shared(self, groups: list[Group], made: list[int]) -> list[dict[str, float]]:
         """Return the numbers of each group, which has made so many updates."""
         rates: dict[int, float] = {}  # a schedule is called once an update
-        general, shared = MappingProxyType(vars(self)), []
+        shared = []
         for group, count in zip(groups, made, strict=True):
-            settings = self._settings(group.patterns) if group.patterns else general
+            settings = self._settings(group.patterns)
             schedule = settings["learning_rate"]
             rate = rates.get(id(schedule))
             if rate is None:
@@ -534,15 +534,15 @@ class Optimizer(Stateful):
         """See `prepare`; without its checks."""
         self._model = weakref.ref(model)
         kept = set(self.moments)
-        new = [
-            name for name in slots if name not in self.state or not self.state[name].keys() >= kept
-        ]
-        for name in new:
-            settings = self._settings(matching(name, *self.overrides))
-            first = self.initial(slots[name][0].array, settings)
-            self.state[name] = first | self.state.get(name, {})
+        new = {}
+        for name, tied in slots.items():
+            state = self.state.get(name, {})
+            if name not in self.state or not state.keys() >= kept:
+                settings = self._settings(matching(name, *self.overrides))
+                new[name] = self.initial(tied[0].array, settings) | state
+        self.state.update(new)
         known = counts(self._updates)
-        uncounted = tuple(name for name in new if name not in known)
+        uncounted = tuple(name for name in slots if name not in known)
         if uncounted:
             self._updates = {**self._updates, uncounted: 0}
         if new:
