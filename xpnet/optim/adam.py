@@ -26,7 +26,8 @@ class Adam(Optimizer):
     betas : tuple of float, optional
         Decay of the averages of the gradient and of its square, each in [0, 1).
     eps : float, optional
-        Added to the root of the second average.
+        Added to the root of the second average. Parameters in float16 need 1e-5 or more: what is
+        added at first is 0.03 of it, which is 0 there for less.
     weight_decay, l1_penalty, overrides
         See `Optimizer`; the gradients of the penalties are averaged with the loss's, `AdamW`
         keeps the L2 penalty apart.
@@ -98,7 +99,7 @@ class Adam(Optimizer):
             "beta1": beta1,
             "beta2": beta2,
             "new1": 1 - beta1,
-            "new2": (1 - beta2) / (1 - beta1) ** 2,
+            "new2": math.sqrt(1 - beta2) / (1 - beta1),
             "eps": settings["eps"] * bias,
             "rate": rate * bias / (1 - beta1**step),
         }
@@ -255,8 +256,10 @@ class NAdam(Adam):
             if product < 1e-20:  # 1 - product is 1 from here on
                 break
         following = momentum(step + 1)
+        numbers = super().numbers(settings, rate, step)
+        del numbers["rate"]
         rate *= _bias_of_root(settings, step)
-        return super().numbers(settings, rate, step) | {
+        return numbers | {
             "rate_grad": rate * (1 - momentum(step)) / (1 - product),
             "rate_mean": rate * following / (1 - product * following),
         }
@@ -283,8 +286,8 @@ def _averages(
     fresh = numbers["new1"] * grad
     mean += fresh
     mean_square *= numbers["beta2"]
+    fresh *= numbers["new2"]  # which undoes the other one
     fresh *= fresh
-    fresh *= numbers["new2"]  # which undoes the square of the other one
     mean_square += fresh
     state.update(mean=mean, mean_square=mean_square)
     scale = array_namespace(grad).sqrt(mean_square)
