@@ -131,7 +131,7 @@ class Replay:
         if states != self._states:
             from xpnet.optim.optimizer import trainable  # which needs this module
 
-            self._states = states
+            self._states = None, None  # until all of the following is theirs
             self._tied = trainable(model)
             self._names = list(self._tied)
             self._groups: list[list[Slot]] = [
@@ -146,6 +146,7 @@ class Replay:
                 self._updates.clear()
             key = states[0].key, tuple(self._names), kinds
             self._update = self._updates.setdefault(key, _Update())
+            self._states = states
         return self._update
 
     def _record(
@@ -194,11 +195,11 @@ class _Update:
         """Do it by a program from now on, whose parameters share their numbers in groups."""
         from xpnet.program.source import print_program
 
-        if _keeps_kinds(program):
-            self.function = (backend.engine(program) or print_program(program)).function()
         self.groups = groups
         pairs = zip(program.state, program.updates, strict=True)
         self.written = [n for n, (old, new) in enumerate(pairs) if old != new]
+        if _keeps_kinds(program):
+            self.function = (backend.engine(program) or print_program(program)).function()
 
 
 def _is_recordable(optimizer: Optimizer) -> bool:
