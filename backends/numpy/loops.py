@@ -44,8 +44,12 @@ class Unavailable(Exception):  # noqa: N818 - a reason, as `unavailable` returns
 
 
 def folder() -> Path:
-    """Return where kernels are kept: ``xpnet/kernels`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "xpnet" / "kernels"
+    """Return where kernels are kept: ``xpnet/kernels`` in the user's cache folder, if any."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:  # there is no home
+        cache = Path(os.devnull)  # in which nothing can be kept
+    return cache / "xpnet" / "kernels"
 
 
 @functools.cache
@@ -77,16 +81,21 @@ def _code(loops: Loops) -> bytes:
     kept = path.with_suffix(f".{machine.key()}.o")
     with contextlib.suppress(OSError):
         data = kept.read_bytes()
-        if data[:_DIGEST] == hashlib.sha256(data[_DIGEST:]).digest():
+        if data[:_DIGEST] == _digest(kept, data[_DIGEST:]):
             return data[_DIGEST:]
     kernel = _run(text, path)
     try:
         code = machine.emit(kernel.inspect_llvm(), kernel.native_name, loops.arguments)
-    except RuntimeError:
+    except machine.NeedsNumbaError:
         code = b""
     with contextlib.suppress(OSError):
-        _write(kept, hashlib.sha256(code).digest() + code)
+        _write(kept, _digest(kept, code) + code)
     return code
+
+
+def _digest(path: Path, code: bytes) -> bytes:
+    """Return what tells a whole file from others, of other kernels too."""
+    return hashlib.sha256(path.name.encode() + code).digest()
 
 
 def _entry(loops: Loops) -> str:
@@ -139,10 +148,14 @@ def _import_error() -> str | None:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file, which others see when it is whole; another process may be doing the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
         file.write(data)
-    os.replace(file.name, path)
+    try:
+        os.replace(file.name, path)
+    except OSError:
+        os.unlink(file.name)
+        raise
 
 
 class _Loose:

@@ -21,7 +21,7 @@ import numpy as np
 
 from xpnet.program.loops import Argument
 
-__all__ = ["callable_of", "emit", "is_usable", "key"]
+__all__ = ["NeedsNumbaError", "callable_of", "emit", "is_usable", "key"]
 
 _KNOWN = frozenset(("memcpy", "memmove", "memset")).union(  # what else the code may call
     *((name, f"{name}f") for name in ("exp", "expm1", "log", "log1p", "sqrt", "tanh"))
@@ -35,6 +35,10 @@ _FASTCALL = 0x80  # Python's METH_FASTCALL
 _NONE, _TYPE, _DTYPES = 1, 2, 3
 _NUMBERS = {"i64": "PyLong_AsLongLong", "double": "PyFloat_AsDouble"}
 _SIZES = {"full": "i64 %full", "row": "i64 %x0", "column": "i64 %x1", "scalar": "i64 1"}
+
+
+class NeedsNumbaError(RuntimeError):
+    """Code calls functions that only Numba has."""
 
 
 class _Array(ctypes.Structure):
@@ -153,8 +157,12 @@ def is_usable() -> bool:
     if sys.implementation.name != "cpython" or sizes != {16}:
         return False  # as of Python without its lock, or with 32 bits
     try:
+        import llvmlite.binding as llvm
+
         key()
     except (ImportError, OSError, RuntimeError):
+        return False
+    if llvm.llvm_version_info < (20,):  # what comes with Numba before 0.62 has other functions
         return False
     for array in (np.zeros((2, 3), np.float32), np.zeros((5, 4), np.int64)[::2, 1:].T):
         seen = _Array.from_address(id(array))
@@ -190,8 +198,10 @@ def emit(code: str, name: str, arguments: Sequence[Argument]) -> bytes:
 
     Raises
     ------
+    NeedsNumbaError
+        If it needs Numba while it runs.
     RuntimeError
-        If that is not possible, as when it needs Numba while it runs.
+        If LLVM cannot do it.
     """
     import llvmlite.binding as llvm
 
@@ -218,7 +228,7 @@ def emit(code: str, name: str, arguments: Sequence[Argument]) -> bytes:
     called = {f.name for f in module.functions if f.is_declaration and "llvm." not in f.name}
     unknown = called - _KNOWN - _PYTHON
     if unknown:
-        raise RuntimeError(f"unknown functions: {', '.join(sorted(unknown))}")
+        raise NeedsNumbaError(f"it calls {', '.join(sorted(unknown))}")
     return bytes(machine.emit_object(module))
 
 

@@ -264,6 +264,17 @@ def test_damaged_machine_code_is_not_run(empty_folder: Path) -> None:
         assert len(code.read_bytes()) == len(whole)
 
 
+def test_machine_code_of_another_kernel_is_not_run(empty_folder: Path) -> None:
+    check(anew())
+    [code] = files(empty_folder, ".o")
+    other = Loops(SOURCE.replace("+ a2", "- a2"), ARGUMENTS)
+    loops.compiled.__wrapped__(other)
+    [others] = set(files(empty_folder, ".o")) - {code}
+    code.write_bytes(others.read_bytes())
+    check(anew())
+    assert code.read_bytes() != others.read_bytes()
+
+
 def test_machine_code_of_another_machine_is_not_run(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +297,30 @@ def test_a_folder_that_cannot_be_written_to(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     check(anew())
     monkeypatch.setattr(machine, "is_usable", lambda: False)
+    check(anew())
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_other(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "replace", refuse)
+    check(anew())
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the home is another variable there")
+def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
     check(anew())
 
 
