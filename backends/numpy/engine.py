@@ -49,7 +49,7 @@ _REDUCTIONS = {
 _FRESH = frozenset({"add_at", "concat", "set_at", "stack", "take", "take_along_axis", "where"})
 # They use vector instructions for two arrays, and none for an array and one number.
 _SLOW_WITH_ONE = frozenset({np.maximum, np.minimum})
-_LARGE = 2**22  # bytes
+_LARGE = 2**20  # bytes
 _ALIGNMENT = 64  # bytes: a cache line
 
 
@@ -121,9 +121,10 @@ class Planned(Printer):
             pair for pair in zip(program.state, program.updates, strict=True) if len({*pair}) > 1
         ]
         kept = sum(self.plan.stays(old, new) for old, new in changed)
+        buffers = [*self.plan.buffers, *(array.nbytes for array in self._constant.values())]
         printed.engine = self.engine
         printed.notes.append(
-            f"memory: {len(self.plan.buffers)} buffers of {sum(self.plan.buffers):,} bytes; of the "
+            f"memory: {len(buffers)} buffers of {sum(buffers):,} bytes; of the "
             f"{len(changed)} arrays of the state that change, {kept} do so where they are"
         )
         return printed
