@@ -36,6 +36,11 @@ class Loader:
     ValueError
         If there is no first axis, or the first axes differ, or `batch_size` is not positive.
 
+    Notes
+    -----
+    Do not write to the arrays within a loop: of samples that are single numbers, such as labels, a
+    loop takes a copy in its order at the start, of which batches are views.
+
     Examples
     --------
     >>> import xpnet as xn

@@ -155,9 +155,10 @@ class Module(Stateful):
                 )
             else:
                 value = copy(Parameter(value).array)
-        if self._roles.get(name) != BUFFER or not _are_alike(vars(self).get(name), value):
-            changes.count += 1
+        alike = self._roles.get(name) == BUFFER and _are_alike(vars(self).get(name), value)
         object.__setattr__(self, name, value)
+        if not alike:
+            changes.count += 1
 
     def __delattr__(self, name: str) -> None:
         changes.count += 1
