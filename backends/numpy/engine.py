@@ -14,6 +14,7 @@ from xpnet.program.record import Entry, Like, Var
 from xpnet.program.source import Printed, Printer
 
 from .layout import Whole, by_columns
+from .memory import empty
 
 __all__ = ["Planned", "print_planned"]
 
@@ -50,7 +51,6 @@ _FRESH = frozenset({"add_at", "concat", "set_at", "stack", "take", "take_along_a
 # They use vector instructions for two arrays, and none for an array and one number.
 _SLOW_WITH_ONE = frozenset({np.maximum, np.minimum})
 _LARGE = 2**20  # bytes
-_ALIGNMENT = 64  # bytes: a cache line
 
 
 def print_planned(program: Program) -> Printed:
@@ -85,7 +85,7 @@ class Planned(Printer):
         self._boxes: dict[Any, tuple[Any, dict[int, str]]] = {}
         self._constant: dict[Any, Any] = {}  # arrays that have one number everywhere
         self.fixed: dict[int, Any] = dict(program.constants)
-        memory = [_aligned(size) for size in self.plan.buffers]
+        memory = [empty((size,), np.uint8) for size in self.plan.buffers]
         seen: dict[Any, Any] = {}  # NumPy is faster in place with one array than with two views
         for place, number in self.plan.places.items():
             key = number, program.kinds[place], place in self.turned
@@ -99,16 +99,17 @@ class Planned(Printer):
         for box, numbers in self._boxes.values():
             name = self.bind("numbers", box[: len(numbers)])
             lines.append(f"{name}[:] = {', '.join(self.names[place] for place in numbers)}")
-        kinds, seen = self.program.kinds, self._seen_whole()
-        places = [place for place in self.program.state if place in seen]
-        if not places:
-            return lines
-        orders = ["F" if place in self.turned else "C" for place in places]
-        whole = Whole(
-            [(kinds[p].shape, kinds[p].dtype, x) for p, x in zip(places, orders, strict=True)]
-        )
-        names = ", ".join(self.names[place] for place in places)
-        return [*lines, f"[{names}] = {self.bind('whole', whole)}({names})"]
+        program, seen = self.program, self._seen_whole()
+        names, kinds = [], []
+        for old, new in zip(program.state, program.updates, strict=True):
+            if old in seen:
+                like, order = program.kinds[old], "F" if old in self.turned else "C"
+                names.append(self.names[old])
+                kinds.append((like.shape, like.dtype, order, self.plan.stays(old, new)))
+        if names:
+            listed = ", ".join(names)
+            lines.append(f"[{listed}] = {self.bind('whole', Whole(kinds))}({listed})")
+        return lines
 
     def _seen_whole(self) -> frozenset[int]:
         """Return the places that must lie in memory as planned, when they are of the state."""
@@ -265,7 +266,8 @@ class Planned(Printer):
         shape = like.shape if like.nbytes <= _LARGE else like.shape[-1:]
         key = shape, like.dtype, repr(number)
         if key not in self._constant:
-            self._constant[key] = np.full(shape, number, like.dtype)
+            self._constant[key] = empty(shape, like.dtype)
+            self._constant[key].fill(number)
         return self.bind("constant" if number else "zeros", self._constant[key])
 
     def _operand(self, x: Any, dtypes: set[Any]) -> str:
@@ -320,10 +322,3 @@ def _ufunc(entry: Entry) -> Any:
         return None
     plain = function.nout == 1 and function.signature is None and function.nin == len(entry.args)
     return function if plain else None
-
-
-def _aligned(size: int) -> Any:
-    """Return bytes that start where a cache line does."""
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size]

@@ -18,6 +18,8 @@ from xpnet.program.kernel import REDUCTIONS, Kernel, operation
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like, Var
 
+from .memory import empty, is_aligned
+
 __all__ = ["Whole", "by_columns"]
 
 
@@ -102,9 +104,17 @@ class _Groups:
 
 
 class Whole:
-    """Sees to it that arrays of the state are as loops read them: `kinds` says how each was."""
+    """Sees to it that arrays of the state are as loops read them.
 
-    def __init__(self, kinds: list[tuple[tuple[int, ...], Any, str]]) -> None:
+    Parameters
+    ----------
+    kinds : list of (tuple of int, dtype, str, bool)
+        For each the shape and dtype that it had, its order in memory, and whether the run writes
+        into it. Such a one is moved to where a cache line begins, once and for all; others would
+        have to be moved in every run.
+    """
+
+    def __init__(self, kinds: list[tuple[tuple[int, ...], Any, str, bool]]) -> None:
         self._kinds = kinds
         self._known: list[Any] = []  # weak references to those that were so already
 
@@ -117,11 +127,16 @@ class Whole:
         return whole
 
 
-def _whole(array: Any, shape: tuple[int, ...], dtype: Any, order: Any) -> Any:
+def _whole(array: Any, shape: tuple[int, ...], dtype: Any, order: Any, is_written: bool) -> Any:
     if array.shape != shape or array.dtype != dtype:
         raise TypeError(
             f"expected an array of shape {shape} and {dtype} in a model or optimizer, as when the "
             f"step was recorded, found shape {array.shape} and {array.dtype}; it was replaced by "
             "hand, write into it instead: x[...] = new"
         )
-    return np.asarray(array, order=order)
+    array = np.asarray(array, order=order)
+    if not is_written or is_aligned(array):
+        return array
+    moved = empty(shape, dtype, order)
+    moved[...] = array
+    return moved

@@ -88,3 +88,30 @@ def test_weights_are_kept_by_columns_whatever_else_happens(change: Callable[[Any
         for name in ("0.weight", "4.weight", "0.weight.mean"):
             assert found[name].flags.f_contiguous
         assert found["2.weight"].flags.c_contiguous  # frozen
+
+
+@pytest.mark.usefixtures("engine")
+def test_arrays_that_a_step_writes_are_moved_once_to_where_a_cache_line_begins() -> None:
+    with xn.use_backend("numpy"):
+        model, optimizer, run = nn.Linear(6, 5), optim.Adam(0.01), xn.compile(step)
+        shifted = np.empty(31, np.float32)[1:].reshape(5, 6)
+        shifted[...] = model.weight
+        model.weight = shifted
+        x, y = floats(9, 6), np.arange(9) % 3
+        run(model, optimizer, x, y)
+        run(model, optimizer, x, y)
+        places = [each.ctypes.data for each in (model.weight, *optimizer.state["weight"].values())]
+        run(model, optimizer, x, y)
+        assert [place % 64 for place in places] == [0, 0, 0]
+        assert model.weight.ctypes.data == places[0]
+
+
+def test_large_arrays_start_at_distances_of_their_own_from_the_start_of_a_page() -> None:
+    memory = pytest.importorskip("xpnet_backends.numpy.memory")
+    shapes = [(64, 784), (784, 64), (5, 3), (0, 4), (4096,)]
+    arrays = [memory.empty(shape, np.float32, order) for shape in shapes for order in "CF"]
+    assert all(memory.is_aligned(array) for array in arrays)
+    assert not memory.is_aligned(arrays[0][0, 1:])
+    starts = [array.ctypes.data % 4096 for array in arrays if array.nbytes > 4096]
+    assert len(set(starts)) == len(starts) == 6
+    assert arrays[1].flags.f_contiguous
