@@ -116,9 +116,10 @@ def between_the_renames(path: Path) -> str | None:
 
 def before_the_removal(path: Path) -> str | None:
     """A process was killed after its second rename."""
-    write(path, "older")
-    path.rename(f"{path}.old")
+    other = path.with_name("other than this one")
+    write(other, "older")
     write(path, "old")
+    other.rename(f"{path}.old")
     return "old"
 
 
@@ -515,6 +516,15 @@ def test_removed(path: Path) -> None:
     checkpoint.remove(path)
     checkpoint.remove(path)  # nothing happens where nothing is
     assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("killed", [between_the_renames, before_the_removal])
+def test_removed_with_what_a_killed_process_left(path: Path, killed: Any) -> None:
+    killed(path)
+    checkpoint.remove(path)
+    assert not any(name.startswith(path.name) for name in siblings(path))
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load(path)
 
 
 def test_only_a_checkpoint_is_removed(path: Path) -> None:

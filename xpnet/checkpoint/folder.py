@@ -99,10 +99,13 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def discard(path: Path) -> None:
     """Remove a checkpoint, if there is one; a part of it is never seen under its name."""
-    _check_removable("remove", path)
+    both = _old(path), path  # in this order: the old one would be read if the other were missing
+    for folder in both:
+        _check_removable("remove", folder)
     _sweep(path)
-    if _exists(path):
-        _discard(path, path)
+    for folder in both:
+        if _exists(folder):
+            _discard(folder, path)
 
 
 def _old(path: Path) -> Path:
