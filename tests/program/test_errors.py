@@ -105,6 +105,22 @@ def test_a_step_that_raises_half_way(steps: int) -> None:
     assert np.isfinite(run(*arguments, setting.x, setting.y))
 
 
+def test_an_engine_that_fails_in_the_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting, run = Setting(), xn.compile(Setting.step)
+    before = setting.state()
+
+    def fails(*arrays: Any) -> Any:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xpnet.program.source.Printed.function", lambda printed: fails)
+        with pytest.raises(MemoryError, match="no room"):
+            run(setting, setting.model, setting.optimizer, setting.x, setting.y)
+    setting.assert_unchanged(before)
+    assert np.isfinite(run(setting, setting.model, setting.optimizer, setting.x, setting.y))
+    assert setting.optimizer.steps == 1
+
+
 def test_a_schedule_that_fails_later() -> None:
     setting = Setting(optim.SGD(lambda step: 0.1 if step < 3 else -1.0))
     run = xn.compile(setting.step)

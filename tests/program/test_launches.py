@@ -96,7 +96,7 @@ def test_graphs_equal_plain_steps(launched: Any, make_model: Any, make_optimizer
         found.append(run(step, make_model(), make_optimizer(), 8))
     compare(found[1], found[0])
     assert launched.graphs == 1
-    assert launched.launches == 7 - step.recordings  # and a first run one by one
+    assert launched.launches == 7  # and a first run one by one
     assert step.source.startswith("# launched as one graph\ndef step(")
 
 
@@ -106,7 +106,7 @@ def test_two_hundred_launches_equal_plain_steps(launched: Any) -> None:
         xn.seed(0)
         found.append(run(step, dropout(), optim.Adam(1e-3), 200))
     compare(found[1], found[0], 1e-3)
-    assert launched.launches == 198
+    assert launched.launches == 199
 
 
 def test_all_of_a_classifier_is_kernels_and_products(launched: Any) -> None:

@@ -240,6 +240,22 @@ def test_a_metric_that_is_reset() -> None:
         accuracy.reset()
 
 
+def test_the_call_that_records_runs_the_program(lib: Any) -> None:
+    """Later runs from the same weights give the same numbers, to the last bit."""
+    rng = np.random.default_rng(0)
+    x, y = (xn.asarray(rng.normal(size=size).astype("float32")) for size in ((33, 70), (33, 3)))
+    model, optimizer = nn.Sequential(nn.Linear(70, 9), nn.Tanh(), nn.Linear(9, 3)), optim.SGD(0.1)
+    start = {name: np.array(xn.to_host(x)) for name, x in model.state_dict().items()}
+    run, found = xn.compile(step), []
+    for _ in range(2):
+        loss = run(model, optimizer, x, y)
+        found.append([np.array(xn.to_host(x)) for x in (loss, *model.state_dict().values())])
+        model.load_state_dict({name: xn.asarray(x) for name, x in start.items()})
+    assert run.recordings == 1
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_results_are_copies() -> None:
     pair = Pair()
     _, model, optimizer = pair.sides[1]

@@ -34,7 +34,9 @@ def make_callbacks() -> list[Any]:
     ]
 
 
-def train(folder: Path, *more: Any, resume: Any = None, epochs: int = 4) -> tuple[Any, History]:
+def train(
+    folder: Path, *more: Any, resume: Any = None, epochs: int = 4, compiled: bool = False
+) -> tuple[Any, History]:
     """Train anew, as a program that was started again would."""
     xn.seed(0)
     model = nn.Sequential(
@@ -47,7 +49,8 @@ def train(folder: Path, *more: Any, resume: Any = None, epochs: int = 4) -> tupl
     )
     optimizer = optim.Adam(optim.schedules.Cosine(0.1, 20))
     mean = xn.metrics.Mean(losses.cross_entropy, name="mean")  # whose sums have more digits
-    trainer = Trainer(model, losses.cross_entropy, optimizer, metrics=["accuracy", "f1", mean])
+    metrics = ["accuracy", "f1", mean]
+    trainer = Trainer(model, losses.cross_entropy, optimizer, metrics=metrics, compile=compiled)
     history = trainer.fit(
         (xn.asarray(X), xn.asarray(Y)),
         epochs=epochs,
@@ -96,6 +99,14 @@ def test_resumed_after_any_step(lib: Any, tmp_path: Path, step: int) -> None:
     found = train(tmp_path, again, resume=again.latest())
     # The same operations in the same order: bit for bit where the library is.
     assert_equal(found, expected, rtol=0.0)
+
+
+def test_resumed_with_compiled_steps(lib: Any, tmp_path: Path) -> None:
+    expected = train(tmp_path / "whole", compiled=True)
+    saving = callbacks.Checkpoint(tmp_path / "run")
+    train(tmp_path, saving, Stop(7), compiled=True)
+    found = train(tmp_path, resume=saving.latest(), compiled=True)
+    assert_equal(found, expected, rtol=0.0)  # every step is the same program
 
 
 def test_resumed_on_another_library(lib: Any, tmp_path: Path) -> None:

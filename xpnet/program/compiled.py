@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the field's word
-    """Record a step the first time it is called, and run the recorded program from then on.
+    """Record a step the first time it is called, and run the recorded program then and later.
 
     Parameters
     ----------
@@ -190,11 +190,12 @@ class Compiled(Generic[P, R]):
             return tree.map(_lowered, result)
         state = entered.found()
         places = [recording.state[id(group[0].owner), group[0].key] for group in state.groups]
-        if len(places) == len(entered.updates):  # else some are tied from now on
-            updates = [entered.updates[place] for place in places]
-            program = clean(Program.of(recording, places, inputs, results, updates))
+        if len(places) != len(entered.updates):  # some are tied from now on
+            return tree.map(_lowered, result)
+        updates = [entered.updates[place] for place in places]
+        try:
             run = Run(
-                program,
+                clean(Program.of(recording, places, inputs, results, updates)),
                 state,
                 arguments,
                 entered.assigned,
@@ -203,9 +204,13 @@ class Compiled(Generic[P, R]):
                 self._name,
                 list(entered.draws),
             )
-            self._known = {key: x for key, x in self._known.items() if x.state.is_alive}
-            self._known[arguments.key, state.key] = self._last = run
-        return tree.map(_lowered, result)
+            computed = run.first([recording.initial[place] for place in places], given)
+        except BaseException:
+            entered.undo()
+            raise
+        self._known = {key: x for key, x in self._known.items() if x.state.is_alive}
+        self._known[arguments.key, state.key] = self._last = run
+        return computed
 
     @property
     def source(self) -> str:

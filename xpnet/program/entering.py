@@ -66,10 +66,14 @@ class Entered:
     ) -> None:
         self.recording.__exit__()
         self._watched.__exit__(kind, error, traceback)
-        if self.succeeded:
-            for d in self._ours():
-                d.update({key: x.value for key, x in d.items() if self._is_recorded(x)})
+        if not self.succeeded:
+            self.undo()
             return
+        for d in self._ours():
+            d.update({key: x.value for key, x in d.items() if self._is_recorded(x)})
+
+    def undo(self) -> None:
+        """Put everything back as it was before the step."""
         ours = {id(d) for d in self._ours()}
         for each, before in self._before.values():
             # Those of other threads go on meanwhile, and are left alone.

@@ -89,6 +89,7 @@ class Recording:
         # Modules and optimizers that are no arguments, under their ids and those of their arrays.
         self.strangers: dict[int, Any] = {}
         self.state: dict[tuple[int, str], int] = {}  # id of a slot's owner, its key -> the place
+        self.initial: dict[int, Array] = {}  # place of one of the state -> what was there
         self.grown = False  # whether the step has made some of the state's arrays
         self.closed = False
 
@@ -137,7 +138,9 @@ class Recording:
 
     def enter(self, slots: list[Slot]) -> None:
         """Put an array that records into slots which are tied."""
-        array = self.wrap(_below(slots[0].array))
+        initial = _below(slots[0].array)
+        array = self.wrap(initial)
+        self.initial[array.place] = initial
         for slot in slots:
             slot.put(array)
             self.state[id(slot.owner), slot.key] = array.place
