@@ -81,14 +81,17 @@ def claim(x: Any, operation: str, *, but: Any = None) -> None:
 
 
 def overwritten(arrays: Iterable[Any], written: Iterable[Any]) -> int | None:
-    """Return which of the arrays that are written to is one of `arrays`, or its base, if any."""
-    places = list(map(id, written))
-    known = {*places}
-    for array in arrays:
-        base = getattr(array, "base", None)
-        if id(array) in known or id(base) in known:
-            return places.index(id(array) if id(array) in known else id(base))
+    """Return which of the arrays that are written to shares memory with `arrays`, if any does."""
+    roots = _roots(written)
+    for root in _roots(arrays):
+        if root in roots:
+            return roots.index(root)
     return None
+
+
+def _roots(arrays: Iterable[Any]) -> list[int]:
+    """Return what stands for the memory of each array, its own or that of which it is a view."""
+    return [id(x if (base := getattr(x, "base", None)) is None else base) for x in arrays]
 
 
 class Hidden:

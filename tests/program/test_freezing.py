@@ -211,6 +211,17 @@ def a_parameter_as_an_input_later(lib: Any, wrap: Any) -> Any:
     return run(model, optimizer, model[0].weight, y)
 
 
+@refused("'0.weight' of a module or optimizer, or a view of it, which the step overwrites")
+def a_view_of_a_parameter_as_an_input_later(lib: Any, wrap: Any) -> Any:
+    if not hasattr(numbers(lib), "base"):
+        pytest.skip("its arrays do not tell whose memory they see")
+    model, optimizer, run = nn.Sequential(linear()), optim.SGD(0.1), wrap(step)
+    y = numbers(lib)[:2, :]
+    for _ in range(3):
+        run(model, optimizer, y, y)
+    return run(model, optimizer, model[0].weight[:2, :], y)
+
+
 @equal(1)
 def a_parameter_as_an_input_that_is_not_changed(lib: Any, wrap: Any) -> Any:
     xn.seed(0)
