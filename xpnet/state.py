@@ -13,6 +13,7 @@ __all__ = [
     "BUFFER",
     "FROZEN",
     "PARAMETER",
+    "Reference",
     "Role",
     "Slot",
     "Stateful",
@@ -45,6 +46,24 @@ class Slot(NamedTuple):
         self.owner[self.key] = array
 
 
+class Reference(ref["Stateful"]):
+    """A weak reference that equals those to the same object, whatever `==` says of objects."""
+
+    __slots__ = ("_id",)
+    _id: int
+
+    def __init__(self, x: Stateful, callback: Callable[[Any], object] | None = None) -> None:
+        self._id = id(x)  # the rest was done when it was made
+
+    def __hash__(self) -> int:
+        return self._id
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or not isinstance(other, Reference):
+            return self is other
+        return self._id == other._id and self() is other() is not None
+
+
 class _Changes:
     """Counts the changes to modules and optimizers that are none of an array's values."""
 
@@ -55,11 +74,11 @@ class _Living:
     """All modules and optimizers there are, of which threads may make more meanwhile."""
 
     def __init__(self) -> None:
-        self._refs: set[ref[Stateful]] = set()
+        self._refs: set[Reference] = set()
 
     def add(self, x: Stateful) -> None:
         """Add one for as long as it is there."""
-        self._refs.add(ref(x, self._refs.discard))
+        self._refs.add(Reference(x, self._refs.discard))
 
     def __iter__(self) -> Iterator[Stateful]:
         for each in [reference() for reference in list(self._refs)]:

@@ -1,15 +1,18 @@
 """When a step is recorded again, and when it is not; the results are right either way."""
 
 import copy
+import dataclasses
 import gc
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import xpnet as xn
 from xpnet import losses, metrics, nn, optim
+from xpnet.errors import CompileError
 
 
 def loss_fn(model: Any, x: Any, y: Any) -> Any:
@@ -228,6 +231,51 @@ def test_a_copy_of_a_model_is_another_one() -> None:
     twin.weight = twin.weight * 2
     np.testing.assert_array_equal(run(twin, x), twin(x))
     np.testing.assert_array_equal(run(model, x), model(x))
+
+
+class Turning(nn.Module):
+    """Changes a member of a list, and another of a dict."""
+
+    def __init__(self) -> None:
+        self.lists, self.dicts = [[False], "kept"], {"turned": False}
+
+    def forward(self, x: Any) -> Any:
+        [turned], _ = self.lists
+        self.lists[0][0] = self.dicts["turned"] = not turned
+        return -x if turned else x
+
+
+def test_members_of_lists_that_the_step_changes() -> None:
+    model, run, x = Turning(), xn.compile(lambda model, x: model(x)), np.ones(1)
+    assert [float(run(model, x)[0]) for _ in range(7)] == [1, -1, 1, -1, 1, -1, 1]
+    assert run.recordings == 2
+    fails = xn.compile(lambda model, x: float(model(x)))
+    with pytest.raises(CompileError, match="float"):
+        fails(model, x)
+    assert model.lists == [[True], "kept"]
+    assert model.dicts == {"turned": True}
+
+
+@dataclasses.dataclass
+class Scale(nn.Module):
+    """Equal to others of the same settings, and without a hash."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        self.factor = nn.Parameter(np.ones(1))
+
+    def forward(self, x: Any) -> Any:
+        return x * self.factor
+
+
+def test_equal_modules_have_programs_of_their_own() -> None:
+    models, run, x = [Scale("a"), Scale("a")], xn.compile(lambda model, x: model(x)), np.ones(1)
+    models[1].factor = np.full(1, 2.0)
+    assert models[0] == models[1]
+    for _ in range(2):
+        assert [float(run(model, x)[0]) for model in models] == [1, 2]
+    assert run.recordings == 2
 
 
 def test_a_metric_that_is_reset() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from xpnet.errors import CompileError
 from xpnet.namespace import is_array
 from xpnet.program.record import RecordedArray, Recording
-from xpnet.program.signature import State, dictionaries, settings
+from xpnet.program.signature import Container, State, containers, members, put_back, settings
 from xpnet.random.generator import watched
 from xpnet.state import Slot, Stateful, changes, living
 
@@ -31,25 +31,25 @@ class Entered:
         `leave`.
     draws : dict from Generator to int
         The random generators that were used, and how many draws each had made before.
-    assigned : list of (dict, str, value)
-        Attributes other than arrays that the step has changed; found by `leave`.
+    assigned : list of (dict or list, key, value)
+        What else than arrays the step has changed; found by `leave`.
     """
 
     def __init__(self, recording: Recording, statefuls: Iterable[Stateful]) -> None:
         self.recording = recording
         self.statefuls = list(statefuls)
         self._before = {
-            id(each): (each, [(d, dict(d)) for d in dictionaries(each)])
+            id(each): (each, [(c, members(c)) for c in containers(each)])
             for each in (*living, *self.statefuls)
         }
-        ours = {id(d) for d in self._ours()}
+        ours = {id(c) for c in self._ours()}
         for each, found in self._before.values():
             if id(vars(each)) not in ours:
                 recording.strangers[id(each)] = each
-                arrays = (x for _, members in found for x in members.values() if is_array(x))
+                arrays = (x for _, then in found for x in then.values() if is_array(x))
                 recording.strangers.update(dict.fromkeys(map(id, arrays), each))
         self.updates: dict[int, int] = {}
-        self.assigned: list[tuple[dict[str, Any], str, Any]] = []
+        self.assigned: list[tuple[Container, Any, Any]] = []
         self.succeeded = False
 
     def __enter__(self) -> Self:
@@ -69,18 +69,19 @@ class Entered:
         if not self.succeeded:
             self.undo()
             return
-        for d in self._ours():
-            d.update({key: x.value for key, x in d.items() if self._is_recorded(x)})
+        for c in self._ours():
+            for key, x in members(c).items():
+                if self._is_recorded(x):
+                    c[key] = x.value
 
     def undo(self) -> None:
         """Put everything back as it was before the step."""
-        ours = {id(d) for d in self._ours()}
+        ours = {id(c) for c in self._ours()}
         for each, before in self._before.values():
             # Those of other threads go on meanwhile, and are left alone.
             if id(vars(each)) in ours or self._leaks(each):
-                for d, members in before:
-                    d.clear()
-                    d.update(members)
+                for container, then in before:
+                    put_back(container, then)
         changes.count += 1
         for generator, count in self.draws.items():
             generator.draws = count
@@ -100,7 +101,7 @@ class Entered:
         CompileError
             If an array was stored where a recorded program would not renew it.
         """
-        ours = {id(d) for d in self._ours()}
+        ours = {id(c) for c in self._ours()}
         for each, _ in self._before.values():
             if id(vars(each)) not in ours and self._leaks(each):
                 raise CompileError(
@@ -108,9 +109,9 @@ class Entered:
                     "of its arguments; pass it as an argument"
                 )
         after = State(self.statefuls)
-        for d in self._ours():
-            for key, x in d.items():
-                if self._is_recorded(x) and not after.has(d, key):
+        for c in self._ours():
+            for key, x in members(c).items():
+                if self._is_recorded(x) and not after.has(c, key):
                     raise CompileError(
                         f"xn.compile: the step stored an array in {key!r} of a module or "
                         "optimizer, which a recorded program would not renew; make it an "
@@ -120,18 +121,18 @@ class Entered:
         if set(after.places()) != slots.keys():
             return False  # the first totals of a metric, say: the next call is another one
         now = self._all_settings()
-        for number, (d, before) in self._settings.items():
-            members = dict(now[number][1]) if number in now else {}
-            if not before.keys() <= members.keys():
+        for number, (c, before) in self._settings.items():
+            found = now[number][1] if number in now else {}
+            if not before.keys() <= found.keys():
                 return False
-            for key, x in members.items():
+            for key, x in found.items():
                 made = isinstance(x, dict) and all((id(x), name) in slots for name in x)
                 if key not in before and made:
                     continue  # where the step keeps the arrays that it has made
                 if x is not before.get(key, self):
                     if key not in before or type(x) not in _CONSTANTS:
                         return False
-                    self.assigned.append((d, key, x))
+                    self.assigned.append((c, key, x))
         for group in after.groups:
             for slot in group:
                 place = slots[id(slot.owner), slot.key]
@@ -149,24 +150,25 @@ class Entered:
         """Return the state as it was, with the arrays that the step has made for it."""
         if not self.recording.grown:
             return self._state
-        for d, key, _ in self.assigned:
-            d[key] = self._settings[id(d)][1][key]
+        for c, key, _ in self.assigned:
+            c[key] = self._settings[id(c)][1][key]
         state = State(self.statefuls)
-        for d, key, x in self.assigned:
-            d[key] = x
+        for c, key, x in self.assigned:
+            c[key] = x
             changes.count += 1
         return state
 
-    def _all_settings(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
+    def _all_settings(self) -> dict[int, tuple[Container, dict[Any, Any]]]:
         return {id(found[0]): found for each in self.statefuls for found in settings(each)}
 
-    def _ours(self) -> Iterator[dict[str, Any]]:
+    def _ours(self) -> Iterator[Container]:
         for each in self.statefuls:
-            yield from dictionaries(each)
+            yield from containers(each)
 
     def _is_recorded(self, x: Any) -> bool:
         return isinstance(x, RecordedArray) and x.recording is self.recording
 
     def _leaks(self, each: Stateful) -> bool:
         """Tell whether arrays of the recording are in a module or optimizer."""
-        return any(self._is_recorded(x) for d in dictionaries(each) for x in d.values())
+        found = (x for c in containers(each) for x in members(c).values())
+        return any(map(self._is_recorded, found))

@@ -14,7 +14,7 @@ from xpnet.backend import Backend
 from xpnet.errors import CompileError
 from xpnet.program.program import Program, references, substitute
 from xpnet.program.record import Like, Var
-from xpnet.program.signature import Arguments, State
+from xpnet.program.signature import Arguments, Container, State
 from xpnet.program.source import print_program
 from xpnet.random import Generator
 from xpnet.scatter import copy
@@ -36,7 +36,7 @@ class Run:
         Where the arrays of its state are kept.
     arguments : Arguments
         Of the call that was recorded, whose arrays are its inputs.
-    assigned : list of (dict, str, value)
+    assigned : list of (dict or list, key, value)
         What else it changes.
     backend : Backend or None
         Whose engine runs it.
@@ -53,7 +53,7 @@ class Run:
         program: Program,
         state: State,
         arguments: Arguments,
-        assigned: list[tuple[dict[str, Any], str, Any]],
+        assigned: list[tuple[Container, Any, Any]],
         backend: Backend | None,
         recorded: int,
         name: str,
@@ -96,7 +96,7 @@ class Run:
         """Tell whether a call with these arguments computes the same as the one before."""
         arguments = self._arguments
         return arguments.are_like(leaves) and self.state.is_of(
-            map(leaves.__getitem__, arguments.statefuls)
+            list(map(leaves.__getitem__, arguments.statefuls))
         )
 
     def __call__(self, leaves: list[Any]) -> Any:
@@ -140,8 +140,8 @@ class Run:
         """Put what has changed where it belongs, and return the results."""
         for owner, key, place in self._write:
             owner[key] = outputs[place]
-        for owner, key, value in self._assigned:
-            owner[key] = value
+        for container, name, value in self._assigned:
+            container[name] = value
             changes.count += 1
         results = self._results
         if type(results) is _Place:

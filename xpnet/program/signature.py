@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import starmap
 from operator import attrgetter, getitem, is_
 from typing import Any
-from weakref import ref
 
 from xpnet._typing import Array
 from xpnet.errors import CompileError
 from xpnet.namespace import is_array
-from xpnet.state import Slot, Stateful, changes
+from xpnet.state import Reference, Slot, Stateful, changes
 
-__all__ = ["Arguments", "State", "array_key", "dictionaries", "settings", "state_of", "value_key"]
+__all__ = [
+    "Arguments",
+    "Container",
+    "State",
+    "array_key",
+    "containers",
+    "members",
+    "put_back",
+    "settings",
+    "state_of",
+    "value_key",
+]
+
+Container = dict[Any, Any] | list[Any]
 
 
 _look = attrgetter("shape", "dtype", "device")
@@ -50,7 +62,7 @@ class Arguments:
                 keys.append(array_key(x))
             elif isinstance(x, Stateful):
                 self.statefuls.append(n)
-                keys.append(ref(x))
+                keys.append(Reference(x))
             else:
                 _check_hashable(name, x)
                 self._others.append(n)
@@ -110,7 +122,7 @@ class State:
     def __init__(self, statefuls: Iterable[Stateful]) -> None:
         statefuls = list(statefuls)
         self._count = changes.count
-        self._refs = tuple(map(ref, statefuls))
+        self._refs = tuple(map(Reference, statefuls))
         self.slots = [slot for each in statefuls for slot in each.slots()]
         groups: dict[int, list[Slot]] = {}
         for slot in self.slots:
@@ -131,11 +143,12 @@ class State:
         self._keys = list(map(list, self._dicts))
         self._members = list(starmap(getitem, self._places))
 
-    def is_of(self, statefuls: Iterable[Stateful]) -> bool:
+    def is_of(self, statefuls: Sequence[Stateful]) -> bool:
         """Tell whether this is still the state of these modules and optimizers."""
         return (
             self._count == changes.count
-            and self._refs == tuple(map(ref, statefuls))
+            and len(self._refs) == len(statefuls)
+            and all(map(is_, [known() for known in self._refs], statefuls))
             and not any(self._empty)
             and list(map(len, self._lists)) == self._lengths
             and list(map(list, self._dicts)) == self._keys
@@ -147,7 +160,7 @@ class State:
         """Whether all modules and optimizers are still there."""
         return all(ref() is not None for ref in self._refs)
 
-    def has(self, owner: dict[str, Any], key: str) -> bool:
+    def has(self, owner: Container, key: Any) -> bool:
         """Tell whether an array is kept here."""
         return (id(owner), key) in self._slots
 
@@ -158,11 +171,11 @@ class State:
     def _key(self, x: Any) -> Hashable:
         if isinstance(x, Stateful):
             if id(x) in self._seen:
-                return ref(x)
+                return Reference(x)
             self._seen.add(id(x))
             if x.hosted:
                 self.hosted.append(vars(x))
-            return ref(x), *self._items(vars(x), x.hosted, x.counted)
+            return Reference(x), *self._items(vars(x), x.hosted, x.counted)
         if isinstance(x, (dict, list)):
             keys = x if isinstance(x, dict) else range(len(x))
             filled: list[Any] = self._dicts if isinstance(x, dict) else self._lists
@@ -218,23 +231,35 @@ class _Same:
         return isinstance(other, _Same) and self.thing is other.thing
 
 
-def dictionaries(x: Any) -> list[dict[str, Any]]:
-    """Return all dicts that hold the state of a module or optimizer, its counters included."""
-    return [d for d, _ in _walk(x, set(), all_of_it=True)]
+def containers(x: Any) -> list[Container]:
+    """Return all dicts and lists that hold the state of a module or optimizer, its counters too."""
+    return [container for container, _ in _walk(x, set(), all_of_it=True)]
 
 
-def settings(x: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def settings(x: Any) -> list[tuple[Container, dict[Any, Any]]]:
     """Return those that do not count, each with its members that are no arrays."""
     return [
-        (d, {key: y for key, y in d.items() if key not in skip and not is_array(y)})
-        for d, skip in _walk(x, set(), all_of_it=False)
+        (c, {key: y for key, y in members(c).items() if key not in skip and not is_array(y)})
+        for c, skip in _walk(x, set(), all_of_it=False)
     ]
 
 
-def _walk(
-    x: Any, seen: set[int], *, all_of_it: bool
-) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
-    """Yield dicts, each with the keys of what does not belong to it."""
+def members(container: Container) -> dict[Any, Any]:
+    """Return what is in a dict or list now, by key or index."""
+    return dict(container if isinstance(container, dict) else enumerate(container))
+
+
+def put_back(container: Container, then: dict[Any, Any]) -> None:
+    """Have in a dict or list what `members` returned once, and nothing else."""
+    if isinstance(container, dict):
+        container.clear()
+        container.update(then)
+    else:
+        container[:] = then.values()
+
+
+def _walk(x: Any, seen: set[int], *, all_of_it: bool) -> Iterator[tuple[Container, frozenset[str]]]:
+    """Yield dicts and lists, each with the keys of what does not belong to it."""
     skip: frozenset[str] = frozenset()
     if isinstance(x, Stateful):
         skip = frozenset() if all_of_it else x.hosted
@@ -242,8 +267,9 @@ def _walk(
     if not isinstance(x, (dict, list, tuple)) or id(x) in seen:
         return
     seen.add(id(x))
-    if isinstance(x, dict):
+    if not isinstance(x, tuple):
         yield x, skip
+    if isinstance(x, dict):
         x = [member for key, member in x.items() if key not in skip]
     for member in x:
         yield from _walk(member, seen, all_of_it=all_of_it)
