@@ -724,6 +724,11 @@ def a_number_as_a_result(xp: Any, x: Any) -> Any:
     return x, 3.0
 
 
+@asked("the step returned a SimpleNamespace, which every run would return; return arrays, in lists")
+def an_object_as_a_result(xp: Any, x: Any) -> Any:
+    return SimpleNamespace(x=x + 1)
+
+
 # A8: buffers
 
 

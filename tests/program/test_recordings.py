@@ -3,7 +3,10 @@
 import copy
 import dataclasses
 import gc
+import pickle
 import threading
+import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -220,7 +223,7 @@ def test_a_model_that_is_gone_leaves_nothing() -> None:
         del model
         gc.collect()
     assert run.recordings == 5
-    assert len(run._known) == 1
+    assert not run._known
 
 
 def test_a_copy_of_a_model_is_another_one() -> None:
@@ -302,6 +305,125 @@ def test_the_call_that_records_runs_the_program(lib: Any) -> None:
     assert run.recordings == 1
     for first, second in zip(*found, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+class Model(nn.Module):
+    """Has a number that is part of what a program is for."""
+
+    number = 0
+
+    def forward(self, x: Any) -> Any:
+        return x + self.number
+
+
+def other_module(run: Any, model: Any, n: int) -> None:
+    run(nn.ReLU(), np.ones(2))
+
+
+def other_shape(run: Any, model: Any, n: int) -> None:
+    run(model, np.ones((n, 2)))
+
+
+def other_number(run: Any, model: Any, n: int) -> None:
+    run(model, np.ones(2), n)
+
+
+def more_numbers(run: Any, model: Any, n: int) -> None:
+    run(model, np.ones(2), *[1] * n)
+
+
+def other_setting(run: Any, model: Any, n: int) -> None:
+    model.number = n
+    run(model, np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (other_module, "another model"),
+        (other_shape, r"an array of shape \(15, 2\) and float64 on cpu, after .* \(14, 2\)"),
+        (other_number, "the int 15, after the int 14"),
+        (more_numbers, "another number of arguments"),
+        (other_setting, "what a module or optimizer has that is no array"),
+    ],
+)
+def test_many_recordings_are_told_of_once(call: Any, reason: str) -> None:
+    model, run = Model(), xn.compile(lambda model, x, *numbers: model(x))
+    for n in range(15):
+        call(run, model, n)
+    with pytest.warns(RuntimeWarning, match=f"16 times, .* the last time because of {reason}"):
+        call(run, model, 15)
+    call(run, model, 16)
+
+
+def test_programs_are_kept_up_to_a_number() -> None:
+    run = xn.compile(lambda x: x + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that there are so many
+        for n in range(70):
+            run(np.ones(n))
+    run(np.ones(6))
+    assert run.recordings == 70
+    run(np.ones(0))
+    assert run.recordings == 71
+    assert len(run._known) == 64
+
+
+def test_arrays_of_a_model_that_is_gone_are_released() -> None:
+    model, optimizer, run = mlp(), optim.Adam(0.1), xn.compile(step)
+    run(model, optimizer, *batch())
+    watched = [weakref.ref(model), weakref.ref(optimizer)]
+    source = run.source
+    del model, optimizer
+    gc.collect()
+    assert [each() for each in watched] == [None, None]
+    assert not run._known
+    assert run.source == source
+
+
+class Twice(nn.Module):
+    """Has a method that is compiled."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = nn.Parameter(np.full(1, factor))
+
+    @xn.compile
+    def forward(self, x: Any) -> Any:
+        return 2 * self.factor * x
+
+    def half(self, x: Any) -> Any:
+        return x / 2
+
+
+def test_modules_and_methods() -> None:
+    models, x = [Twice(1.0), Twice(3.0)], np.ones(1)
+    for _ in range(2):
+        assert [float(model(x)[0]) for model in models] == [2, 6]
+    assert models[0].forward.recordings == 2
+    linear = nn.Linear(1, 1, dtype="float64")
+    for function in (xn.compile(linear), xn.compile(linear.forward)):
+        for factor in (1.0, 4.0):
+            linear.weight = np.full((1, 1), factor)
+            np.testing.assert_array_equal(function(x[None]), linear(x[None]))
+        assert function.recordings == 1
+    assert float(xn.compile(models[1].half)(x)[0]) == 0.5
+    with pytest.raises(TypeError, match="expected a function, got"):
+        xn.compile(optim.SGD(0.1))  # type: ignore[arg-type]
+
+
+def test_copies_are_functions_of_their_own() -> None:
+    """As functions are, those that are decorated are pickled by their name."""
+    model, x = Twice(1.0), np.ones(1)
+    assert pickle.loads(pickle.dumps(Twice.forward)) is Twice.forward
+    named = xn.compile(step)
+    again = pickle.loads(pickle.dumps(named))
+    assert again is not named
+    assert again._function is step
+    trainer = xn.Trainer(model, losses.mse_loss, optim.SGD(0.1), compile=True)
+    for other in (copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
+        other.fit([(x, x)], verbose=0)
+        assert float(other.model.factor[0]) != 1.0
+        assert float(model.factor[0]) == 1.0
 
 
 def test_results_are_copies() -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 import threading
+import warnings
 from collections.abc import Callable
+from copy import deepcopy
+from operator import attrgetter
+from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from xpnet import tree
@@ -21,11 +27,15 @@ from xpnet.program.program import Program
 from xpnet.program.record import RecordedArray, Recording
 from xpnet.program.run import Run, check_inputs
 from xpnet.program.signature import Arguments, State
+from xpnet.program.source import Printed
 from xpnet.scatter import copy
-from xpnet.state import Stateful
+from xpnet.state import Reference, Stateful
 from xpnet.wrapping import WrappedArray, is_writable
 
 __all__ = ["Compiled", "compile"]
+
+_AT_MOST = 64  # so many programs are kept
+_MANY = 16  # recordings, of which one should know
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +48,8 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the fie
     ----------
     function : callable
         Takes arrays, modules, optimizers and constants, in lists, tuples and dicts, and returns
-        arrays. Modules and optimizers are state, which it may change.
+        arrays in the same. Modules and optimizers are state, which it may change. A module, or a
+        method of one, is compiled with the module as an argument.
 
     Returns
     -------
@@ -47,6 +58,8 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the fie
 
     Raises
     ------
+    TypeError
+        If `function` cannot be called.
     CompileError
         When it is called: if a branch, an index or the shape of an array depends on values, if
         the values of an array are asked for, or if a module or optimizer is used that is none of
@@ -56,7 +69,8 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the fie
     -----
     It records again when the structure of the arguments, or the shape, dtype or device of an
     array changes, or anything of a module or optimizer that is no array: its mode, its settings,
-    which of its parameters are frozen. Learning rates, counters of steps and random numbers are
+    which of its parameters are frozen. The last 64 programs are kept; a warning tells why, once it
+    has recorded 16 times. Learning rates, counters of steps and random numbers are
     computed by Python before every run, so schedules may be any Python. Threads that call it wait
     for each other.
 
@@ -85,6 +99,12 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:  # noqa: A001 - the fie
     >>> history[-1] < 0.01 * history[0], step.recordings
     (True, 1)
     """
+    method: Any = function
+    if isinstance(method, Stateful) and callable(method):
+        method = MethodType(type(method).__call__, method)
+    if isinstance(method, MethodType) and isinstance(method.__self__, Stateful):
+        bound: Any = MethodType(Compiled(method.__func__), method.__self__)
+        return bound  # type: ignore[no-any-return]
     return Compiled(function)
 
 
@@ -105,12 +125,29 @@ class Compiled(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.recordings = 0
         self._function = function
-        self._known: dict[Any, Run] = {}
+        self._known: dict[Any, Run] = {}  # the one that was found last is the last
         self._last: Run | None = None
+        self._shown: tuple[int, Program, Printed] | None = None  # outlives what it computed on
+        self._users: set[Reference] = set()
         self._name = f"compile of {getattr(function, '__name__', 'function')}"
         self._state = State(())
         # A program computes in memory of its own; a schedule may call the function again.
         self._lock = threading.RLock()
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Return the method of an object, whose class has this function."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[P, R]:
+        return Compiled(deepcopy(self._function, memo))
+
+    def __reduce__(self) -> Any:
+        """Return how to pickle it: by its name as functions are, or what was compiled."""
+        with contextlib.suppress(AttributeError, KeyError):
+            name = str(vars(self)["__qualname__"])
+            if attrgetter(name)(sys.modules.get(self.__module__)) is self:
+                return name
+        return Compiled, (self._function,)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the program for these arguments, after recording it if there is none."""
@@ -145,11 +182,28 @@ class Compiled(Generic[P, R]):
     def _find(self, leaves: list[Any]) -> Run | None:
         """Return the program for these arguments if there is one, ready to run."""
         arguments, _ = self._look(leaves)
-        run = self._known.get((arguments.key, self._state.key))
+        key = arguments.key, self._state.key
+        run = self._known.pop(key, None)
         if run is not None:
             run.bind(self._state)
-            self._last = run
+            self._keep(key, run)
         return run
+
+    def _keep(self, key: Any, run: Run) -> None:
+        """Take note of the program that is run last; drop the one that was not for longest."""
+        self._known[key] = self._last = run
+        self._shown = run.recorded, run.program._replace(hosts=[]), run.printed
+        if len(self._known) > _AT_MOST:
+            del self._known[next(iter(self._known))]
+
+    def _forget(self, gone: Reference) -> None:
+        """Drop the programs of a module or optimizer that is gone, and with them its arrays."""
+        self._users.discard(gone)
+        self._known = {key: run for key, run in self._known.items() if run.state.is_alive}
+        if self._last is not None and not self._last.state.is_alive:
+            self._last = None
+        if not self._state.is_alive:
+            self._state = State(())
 
     def _record(self, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
         arguments, statefuls = self._look(leaves)
@@ -208,14 +262,28 @@ class Compiled(Generic[P, R]):
         except BaseException:
             entered.undo()
             raise
-        self._known = {key: x for key, x in self._known.items() if x.state.is_alive}
-        self._known[arguments.key, state.key] = self._last = run
+        self._warn(arguments)
+        self._users |= {Reference(each, self._forget) for each in statefuls}
+        self._keep((arguments.key, state.key), run)
         return computed
+
+    def _warn(self, arguments: Arguments) -> None:
+        """Say why, once, if it is recorded again and again."""
+        if self.recordings == _MANY:
+            last = self._last  # none if it was of a model that is gone
+            reason = "another model" if last is None else arguments.news(last.arguments)
+            warnings.warn(
+                f"{self._name}: it was recorded {_MANY} times, each of which takes much longer "
+                f"than a step; the last time because of {reason}",
+                RuntimeWarning,
+                stacklevel=5,
+            )
 
     @property
     def source(self) -> str:
         """The program that was run last, as source."""
-        return self._latest.printed.source
+        _, _, printed = self._latest
+        return printed.source
 
     def explain(self) -> str:
         """Return how the program that was run last is run, for a person to read.
@@ -231,26 +299,26 @@ class Compiled(Generic[P, R]):
         CompileError
             If there is none yet.
         """
-        run = self._latest
-        return explain(self._name, run.recorded, run.program, run.printed)
+        return explain(self._name, *self._latest)
 
     @property
-    def _latest(self) -> Run:
-        if self._last is None:
+    def _latest(self) -> tuple[int, Program, Printed]:
+        if self._shown is None:
             raise CompileError(f"{self._name}: it was not called yet, so there is no program")
-        return self._last
+        return self._shown
 
 
 def _result(recording: Recording, name: str, leaf: Any) -> Any:
     """Return what stands for a leaf of the result in the program."""
     if is_array(leaf) or type(leaf) is HostNumber:
         return recording.reference(leaf)
-    if isinstance(leaf, (int, float, complex)) and not isinstance(leaf, bool):
-        raise CompileError(
-            f"{name}: the step returned the number {leaf!r}, which every run would return; return "
-            "arrays"
-        )
-    return leaf
+    if leaf is None or isinstance(leaf, (bool, str, Stateful)):
+        return leaf
+    if isinstance(leaf, (int, float, complex)):
+        found, cure = f"the number {leaf!r}", "return arrays"
+    else:
+        found, cure = f"a {type(leaf).__name__}", "return arrays, in lists, tuples and dicts"
+    raise CompileError(f"{name}: the step returned {found}, which every run would return; {cure}")
 
 
 def _lowered(leaf: Any) -> Any:

@@ -66,7 +66,7 @@ class Run:
         self._step = self.printed.function()
         self._computes = [compute for compute, _ in program.hosts]
         self._promoting = _promoting(program)
-        self._arguments = arguments
+        self.arguments = arguments
         self._assigned = assigned
         pairs = zip(program.state, program.updates, strict=True)
         self._changed = [n for n, (old, new) in enumerate(pairs) if old != new]
@@ -94,7 +94,7 @@ class Run:
 
     def is_for(self, leaves: list[Any]) -> bool:
         """Tell whether a call with these arguments computes the same as the one before."""
-        arguments = self._arguments
+        arguments = self.arguments
         return arguments.are_like(leaves) and self.state.is_of(
             list(map(leaves.__getitem__, arguments.statefuls))
         )
@@ -105,7 +105,7 @@ class Run:
         If that fails, nothing was counted.
         """
         state = list(starmap(getitem, self._read))
-        inputs = list(map(leaves.__getitem__, self._arguments.arrays))
+        inputs = list(map(leaves.__getitem__, self.arguments.arrays))
         check_inputs(self._name, inputs, map(state.__getitem__, self._changed), self._slots)
         before = [members.copy() for members in self._counters]
         try:

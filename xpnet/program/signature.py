@@ -80,6 +80,15 @@ class Arguments:
             and [value_key(leaves[n]) for n in self._others] == self._values
         )
 
+    def news(self, before: Arguments) -> str:
+        """Say what is not as in the arguments of a call before."""
+        for now, then in zip(self.key, before.key, strict=False):
+            if now != then:
+                return f"{_spelled(now)}, after {_spelled(then)}"
+        if len(self.key) != len(before.key):
+            return "another number of arguments"
+        return "what a module or optimizer has that is no array"
+
     def _likes(self, leaves: list[Any]) -> list[Any]:
         return list(map(_look, map(leaves.__getitem__, self.arrays)))
 
@@ -97,6 +106,17 @@ def _check_hashable(name: str, x: Any) -> None:
             f"{name}: expected arrays, modules, optimizers and things that can be hashed as "
             f"arguments, in lists, tuples and dicts; got a {type(x).__name__}"
         ) from None
+
+
+def _spelled(key: Any) -> str:
+    """Return what a key of an argument says, for a person to read."""
+    if isinstance(key, Reference):
+        return "another module or optimizer"
+    kind, *rest = key
+    if len(rest) == 3:
+        shape, dtype, device = rest
+        return f"an array of shape {shape} and {dtype} on {device}"
+    return f"the {kind.__name__} {rest[0]}"
 
 
 def value_key(x: Hashable) -> Hashable:

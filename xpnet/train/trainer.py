@@ -137,7 +137,6 @@ class Trainer:
         if len(set(self._names)) != len(self._names):
             raise ValueError(f"Trainer: two metrics have the same name: {', '.join(self._names)}")
         self.keys = self._names
-        self._step = value_and_grad(self._forward, has_aux=True)
         self._compiled = program.compile(self._whole_step) if compile else None
         self._callbacks: dict[str, Callback] = {}
         self._begin(None)
@@ -257,12 +256,13 @@ class Trainer:
 
     def _train(self, batches: Batches, wishes: list[bool]) -> bool:
         """Train on the batches of an epoch; return whether it was done to its end."""
+        step = self._step
         for batch in self._ordered(batches):
             self.batch_data = batch
             if self._compiled is not None:
                 loss, outputs = self._compiled(self.model, self.optimizer, *batch)
             else:
-                (loss, outputs), grads = self._step(self.model, *batch)
+                (loss, outputs), grads = step(self.model, *batch)
                 self._call("on_gradients", loss, grads)
                 if not self._going_on():
                     return False  # before anything is changed
@@ -454,6 +454,11 @@ class Trainer:
         outputs = model(x)
         weights = {} if weight is None else {"sample_weight": weight}
         return self.loss(outputs, y, **weights), outputs
+
+    @property
+    def _step(self) -> Any:
+        """What returns loss and outputs, and the gradients; it is no part of a copy or pickle."""
+        return value_and_grad(self._forward, has_aux=True)
 
     def _whole_step(
         self, model: Module, optimizer: Optimizer, x: Array, y: Array, weight: Array | None
