@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from xpnet.program.fuse import fuse
 from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, operation
-from xpnet.program.loops import print_loops
+from xpnet.program.loops import COMPARISONS, print_loops
 from xpnet.program.plan import Kind
 from xpnet.program.program import Program, references
 from xpnet.program.record import Entry, Like, Var
@@ -117,6 +120,22 @@ class _Fused(Planned):
         printed.kernels = self._kernels
         return printed
 
+    def beginning(self) -> list[str]:
+        """See `Planned.beginning`; kernels would cut off integers, so those are checked."""
+        kinds = self.program.kinds
+        met: dict[Any, dict[int, str]] = {}
+        for op in (op for _, kernel in self._kernels for op in kernel.operations):
+            dtype = kinds[op.out].dtype
+            if op.name not in COMPARISONS and dtype.kind in "iu":
+                hosted = [place for place in op.places if type(kinds[place]) is int]
+                met.setdefault(dtype, {}).update((place, self.names[place]) for place in hosted)
+        checks = [
+            f"{self.bind('check', _check(dtype, len(names)))}({', '.join(names.values())})"
+            for dtype, names in met.items()
+            if names
+        ]
+        return [*checks, *super().beginning()]
+
     def _seen_whole(self) -> frozenset[int]:
         """See `Planned._seen_whole`: kernels read and write rows or all of an array."""
         kernels = [e.function for e in self.program.entries if isinstance(e.function, Kernel)]
@@ -180,3 +199,17 @@ class _Fused(Planned):
         if isinstance(entry.function, Kernel):
             return entry.function.overwritable(out)
         return super()._over(entry, out)
+
+
+@functools.cache
+def _check(dtype: Any, count: int) -> Callable[..., None]:
+    """Return a function of so many integers that raises as NumPy does if one does not fit."""
+    pack = struct.Struct(f"{count}{dtype.char}").pack  # much faster than an array is made
+
+    def check(*numbers: int) -> None:
+        try:
+            pack(*numbers)
+        except struct.error:
+            np.array(numbers, dtype)  # which raises
+
+    return check

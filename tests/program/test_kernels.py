@@ -130,6 +130,33 @@ def test_an_update_is_done_in_place() -> None:
     assert "(1, 30, s1, h1, x0, s2, h0, s0)\n    return [s0, s1, s2]" in source
 
 
+@pytest.mark.parametrize("wrong", [300, -1, 2**70])
+def test_integers_that_do_not_fit_are_refused_before_anything_changes(wrong: int) -> None:
+    given = iter([3, 255, wrong])
+
+    def step(layer: Any, x: Any) -> Any:
+        layer.weight = layer.weight * 2.0 + 1.0
+        return (x + host(lambda: next(given))) * 2
+
+    layer, x = xn.nn.Linear(2, 2), np.arange(4, dtype=np.uint8)
+    run = xn.compile(step)
+    for number in (3, 255):
+        np.testing.assert_array_equal(run(layer, x), (x + np.uint8(number)) * 2)
+    assert "kernel" in run.source
+    before = np.array(layer.weight)
+    with pytest.raises(OverflowError, match=r"out of bounds for uint8|too large"):
+        run(layer, x)
+    np.testing.assert_array_equal(layer.weight, before)
+
+
+def test_integers_are_compared_with_any_number() -> None:
+    given = iter([1, 300])
+    run = xn.compile(lambda x: (x < host(lambda: next(given))) & (x > 0))
+    x = np.arange(3, dtype=np.uint8)
+    assert [run(x).tolist() for _ in range(2)] == [[False] * 3, [False, True, True]]
+    assert "kernel" in run.source
+
+
 def test_layer_normalisation_walks_a_row_three_times() -> None:
     def function(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
         centred = x - xp.mean(x, axis=-1, keepdims=True)
