@@ -284,3 +284,27 @@ def test_numbers_are_given_the_settings_and_nothing_else():
         Noting(0.1, overrides=overrides).host_numbers(["w", "b"])
     names = {"learning_rate", "momentum", "weight_decay", "l1_penalty"}
     assert given == [names] * 3
+
+
+class Scaled(optim.SGD):
+    """Computes its numbers with NumPy, whose scalars promote what Python's floats do not."""
+
+    def numbers(self, settings, rate, step):
+        return {name: np.float64(x) for name, x in super().numbers(settings, rate, step).items()}
+
+
+@pytest.mark.parametrize("wrap", [xn.compile, lambda update: update])
+def test_numbers_that_an_optimizer_computes_with_numpy_promote_nothing(lib, wrap):
+    def run(cls, number):
+        xn.seed(0)
+        model = nn.Linear(2, 2)
+        optimizer = cls(lambda step: number(0.1), momentum=0.5)
+        optimizer.weight_decay = number(0.25)
+        update = wrap(lambda model, optimizer, grads: optimizer.update(model, grads))
+        for _ in range(4):  # some as they are written, some by a program
+            update(model, optimizer, {name: 2.0 * x for name, x in model.parameters().items()})
+        return [lib.to_host(x) for x in model.parameters().values()]
+
+    for found, expected in zip(run(Scaled, np.float64), run(optim.SGD, float), strict=True):
+        assert found.dtype == np.float32
+        assert found.tobytes() == expected.tobytes()

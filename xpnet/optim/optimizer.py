@@ -350,7 +350,7 @@ class Optimizer(Stateful):
         return shared
 
     def _numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
-        """Return the numbers of one update and of the penalties."""
+        """Return the numbers of one update and of the penalties, none of which promotes a dtype."""
         decay, l1_penalty = settings["weight_decay"], settings["l1_penalty"]
         numbers = dict(self.numbers(settings, rate, step))
         if l1_penalty:
@@ -359,7 +359,7 @@ class Optimizer(Stateful):
             numbers["shrink"] = 1 - rate * decay
         elif decay:
             numbers["weight_decay"] = decay
-        return numbers
+        return {name: float(number) for name, number in numbers.items()}
 
     def _count(self, groups: list[Group]) -> list[dict[str, float]]:
         """Return the numbers of each group, and count the update as made."""
