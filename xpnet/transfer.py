@@ -12,7 +12,7 @@ from xpnet.scatter import copy
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["asarray", "copy_like", "narrow", "put_like", "to_host"]
+__all__ = ["asarray", "copy_like", "narrow", "native", "put_like", "to_host"]
 
 _HOST_MEMORY = (1, 3)  # DLPack's numbers for it and for what is pinned there
 
@@ -27,7 +27,8 @@ def asarray(
     x : array of any library, number, or nested list of numbers
         Or anything else that gives its elements away, by ``__array__`` as data frames do, by
         DLPack, ``__cuda_array_interface__`` or Python's buffers. An array of the selected library
-        that has the device and dtype already is returned itself; everything else is copied.
+        that has the device and dtype already is returned itself, unless its bytes are in another
+        order than the machine's; everything else is copied.
     dtype : str or dtype, optional
         By default what has a dtype keeps it, and numbers become float32, int64 or bool.
     device : str or device, optional
@@ -76,6 +77,7 @@ def asarray(
         x = backend.from_host(array, device=device)
     else:
         _check_numbers(x, x)
+        x = native(x)
         if device is not None and x.device != device:
             x = backend.from_host(backend.to_host(x), device=device)
     if dtype is None:
@@ -119,7 +121,7 @@ def to_host(x: Array, /) -> HostArray:
 
 def put_like(array: HostArray, like: Array) -> Array:
     """Copy a host array to the library and device of `like`; an unknown library makes its own."""
-    backend = owner(type(like))
+    backend, array = owner(type(like)), native(array)
     if backend is not None:
         return backend.from_host(array, device=like.device)
     return array_namespace(like).asarray(array, device=like.device)
@@ -131,6 +133,13 @@ def copy_like(array: Array, like: Array) -> Array:
     moves = array_namespace(array) is not xp or array.device != like.device
     array = put_like(narrow(to_host(array), like), like) if moves else copy(array)
     return xp.astype(array, like.dtype, copy=False)
+
+
+def native(array: Array) -> Array:
+    """Return an array of any library with the bytes of its elements in the machine's order."""
+    if getattr(array.dtype, "isnative", True):  # only host memory knows another one
+        return array
+    return host().namespace().astype(array, array.dtype.newbyteorder("="))
 
 
 def narrow(array: HostArray, like: Array) -> HostArray:
@@ -174,8 +183,8 @@ def _on_host(x: Any) -> HostArray:
             array = xp.astype(array, xp.float32)
         elif array.dtype == xp.complex128:
             array = xp.astype(array, xp.complex64)
-    native: HostArray = xp.astype(array, array.dtype.newbyteorder("="), copy=False)
-    return native
+    turned: HostArray = native(array)
+    return turned
 
 
 def _untyped(x: Any) -> HostArray:

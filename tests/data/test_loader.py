@@ -149,6 +149,16 @@ def test_one_array_or_many(lib: Any) -> None:
             assert len(batch) == len(arrays)
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_bytes_in_the_order_of_another_machine(shuffle: bool) -> None:
+    rows = np.arange(7)
+    given = [x.astype(x.dtype.newbyteorder("S")) for x in (rows * [[0.5], [1.5]], rows)]
+    for x, y in Loader((given[0].T, given[1]), 3, shuffle=shuffle):
+        assert x.dtype == np.float64
+        assert y.dtype == np.int64
+        np.testing.assert_array_equal(x, np.stack([0.5 * y, 1.5 * y], axis=1))
+
+
 def test_axes_after_the_first_are_kept(lib: Any) -> None:
     x = lib.asarray(np.zeros((5, 2, 3, 4)), "float32")
     for shuffle in (False, True):

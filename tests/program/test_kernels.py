@@ -149,6 +149,17 @@ def test_integers_that_do_not_fit_are_refused_before_anything_changes(wrong: int
     np.testing.assert_array_equal(layer.weight, before)
 
 
+def test_bytes_in_the_order_of_another_machine_are_never_taken_as_they_are() -> None:
+    def function(x: Any) -> Any:
+        return (x * 2 + 1) * x
+
+    run, x = xn.compile(function), np.arange(6, dtype=np.float32)
+    for _ in range(2):
+        for given in (x, x.astype(x.dtype.newbyteorder("S"))):
+            np.testing.assert_array_equal(run(given), function(x), strict=True)
+    assert run.recordings == 2
+
+
 def test_integers_are_compared_with_any_number() -> None:
     given = iter([1, 300])
     run = xn.compile(lambda x: (x < host(lambda: next(given))) & (x > 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -256,6 +256,23 @@ def test_data_are_brought_to_the_model(lib: Any) -> None:
     outputs = trainer.predict(X)
     assert lib.to_host(outputs).dtype == np.float32
     assert trainer.evaluate((X, Y))["accuracy"] > 0
+
+
+def test_data_and_states_with_bytes_in_the_order_of_another_machine(lib: Any) -> None:
+    def swapped(x: Any) -> Any:
+        return x.astype(x.dtype.newbyteorder("S"))
+
+    def fit(turn: Callable[[Any], Any]) -> Any:
+        xn.seed(0)
+        model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+        state = {name: lib.to_host(array) for name, array in model.state_dict().items()}
+        model.load_state_dict({name: turn(array) for name, array in state.items()})
+        trainer = xn.Trainer(model, losses.cross_entropy, optim.SGD(0.5))
+        data = turn(np.linspace(-1, 1, 12).reshape(4, 3)), turn(np.asarray([0, 1, 1, 0]))
+        history = trainer.fit(data, epochs=2, batch_size=2, verbose=0, validation_data=data)
+        return history["loss"], history["val_loss"]
+
+    assert fit(swapped) == fit(lambda x: x)
 
 
 def test_a_library_without_64_bits() -> None:
