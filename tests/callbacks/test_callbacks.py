@@ -90,6 +90,19 @@ def test_early_stopping_may_keep_the_last_weights() -> None:
     assert len(seen.weights) == 2
 
 
+@pytest.mark.parametrize("compile", [False, True])
+def test_early_stopping_restores_what_was_measured_where_averages_are_kept(compile: bool) -> None:
+    optimizer = optim.Average(optim.SGD(0.1), 0.5)
+    model = nn.Linear(4, 3)
+    trainer = Trainer(model, losses.cross_entropy, optimizer, compile=compile)
+    stopping = callbacks.EarlyStopping(patience=2, mode="max")  # the first is the best
+    measured = fit(trainer, stopping, epochs=3)["val_loss"]
+    data = xn.asarray(X), xn.asarray(Y)
+    assert trainer.evaluate(data)["loss"] == measured[0] == max(measured) > measured[1]
+    with optimizer.averaged(model):
+        assert measured[0] > trainer.evaluate(data)["loss"] > measured[-1]
+
+
 def test_a_callback_forgets_the_training_before() -> None:
     stopping, plateau = callbacks.EarlyStopping(patience=2), callbacks.ReduceOnPlateau(patience=2)
     fit(make_trainer(), Script("val_loss", 1.0, 2.0, 2.0), stopping, plateau, epochs=3)

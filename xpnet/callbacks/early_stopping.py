@@ -44,6 +44,12 @@ class EarlyStopping(Monitor):
         If `patience` is below 1, `min_delta` negative or `mode` unknown; at the begin of the
         training, if the quantity will not be measured.
 
+    Notes
+    -----
+    What a `xpnet.Trainer` measures, and what is kept, are the weights that the optimizer updates.
+    Averages that `xpnet.optim.Average` keeps of them are neither looked at nor restored: within
+    ``with optimizer.averaged(model)`` are those of the last update.
+
     References
     ----------
     .. [1] L. Prechelt, "Early stopping - but when?", in "Neural networks: tricks of the trade",
