@@ -40,7 +40,7 @@ def binary_cross_entropy(
         is: a probability of exactly 0 where the target is not 0, or of 1 where the target is not
         1, is an infinite loss.
     reduction : {"mean", "sum", "none"}, optional
-        The weighted mean divides by the sum of the weights.
+        The weighted mean divides by the sum of the weights: it is nan if all are 0.
 
     Returns
     -------

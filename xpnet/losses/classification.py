@@ -55,7 +55,8 @@ def cross_entropy(
     axis : int, optional
         The axis of the classes in `logits`.
     reduction : {"mean", "sum", "none"}, optional
-        The mean is weighted: it divides by the sum of the weights, of class and sample.
+        The mean is weighted: it divides by the sum of the weights, of class and sample, and is nan
+        if all are 0.
 
     Returns
     -------

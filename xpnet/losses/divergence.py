@@ -32,7 +32,8 @@ def kl_div(
     axis : int, optional
         The axis of the classes, which is summed over.
     reduction : {"mean", "sum", "none"}, optional
-        Of the divergences of the samples. The weighted mean divides by the sum of the weights.
+        Of the divergences of the samples. The weighted mean divides by the sum of the weights: it
+        is nan if all are 0.
 
     Returns
     -------

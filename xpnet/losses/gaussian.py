@@ -36,7 +36,7 @@ def gaussian_nll_loss(
     sample_weight : array, optional
         Of that shape, or of its first axes.
     reduction : {"mean", "sum", "none"}, optional
-        The weighted mean divides by the sum of the weights.
+        The weighted mean divides by the sum of the weights: it is nan if all are 0.
 
     Returns
     -------

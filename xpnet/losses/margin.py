@@ -29,7 +29,7 @@ def hinge_loss(
     sample_weight : array, optional
         Of that shape, or of its first axes.
     reduction : {"mean", "sum", "none"}, optional
-        The weighted mean divides by the sum of the weights.
+        The weighted mean divides by the sum of the weights: it is nan if all are 0.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def multiclass_hinge_loss(
     sample_weight : array, shape (...), optional
         Weight of each sample; the first axes are enough.
     reduction : {"mean", "sum", "none"}, optional
-        The weighted mean divides by the sum of the weights.
+        The weighted mean divides by the sum of the weights: it is nan if all are 0.
 
     Returns
     -------

@@ -127,7 +127,7 @@ def accuracy(
     threshold : float, optional
         See `Accuracy`.
     sample_weight : array, shape (...), optional
-        Weight of each sample; the first axes are enough.
+        Weight of each sample; the first axes are enough. If all are 0 the result is nan.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def top_k_accuracy(
     k : int, optional
         How many guesses there are.
     sample_weight : array, shape (...), optional
-        Weight of each sample; the first axes are enough.
+        Weight of each sample; the first axes are enough. If all are 0 the result is nan.
 
     Returns
     -------

@@ -245,6 +245,19 @@ def test_warm_start(blobs: Blobs) -> None:
         model.fit(x, y % 2)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_weights_that_weigh_nothing_or_less(blobs: Blobs, solver: str) -> None:
+    x, y = blobs
+    for estimator in (MLPClassifier(solver=solver), MLPRegressor(solver=solver)):
+        with pytest.raises(ValueError, match=r"non-zero|got zeros only"):
+            estimator.fit(x, y, sample_weight=np.zeros(90))
+        with pytest.raises(ValueError, match="fit: expected a sample_weight that is not negative"):
+            estimator.fit(x, y, sample_weight=np.where(y == 1, -0.5, 1.0))
+    for weights in ({0: 0.0, 1: 0.0, 2: 0.0}, {1: -1.0}):
+        with pytest.raises(ValueError, match="class_weight: expected weights that are not neg"):
+            MLPClassifier(solver=solver, class_weight=weights).fit(x, y)
+
+
 def test_unfitted(blobs: Blobs) -> None:
     with pytest.raises(NotFittedError):
         MLPClassifier().predict(blobs[0])

@@ -246,6 +246,7 @@ def test_what_is_wrong_with_arrays_of_a_device(other: Any, blobs: Blobs) -> None
         "one sample_weight for each": (x, y, other.asarray(weight[:80])),
         "NaN or infinity in sample_weight": (x, y, other.asarray(weight * np.inf)),
         "got zeros only": (x, y, other.asarray(weight * 0.0)),
+        "got negative ones": (x, y, other.asarray(weight - 1.5 * (blobs[1] == 1))),
         "Unknown label type": (x, other.asarray(blobs[0][:, 0])),
         "expected 0 and 1 as y": (x, other.asarray(np.stack([blobs[1]] * 2, axis=1), None)),
     }.items():

@@ -189,6 +189,7 @@ def check_weight(where: str, x: Any, weight: Any) -> Array | None:
     if weight is None:
         return None
     zero = "expected a sample_weight that is not zero, got zeros only"
+    negative = "expected a sample_weight that is not negative, got negative ones"
     if not is_placed(weight):
         like = np.empty((x.shape[0], 0))
         weight = _check_sample_weight(weight, like, dtype=np.float64)
@@ -199,7 +200,9 @@ def check_weight(where: str, x: Any, weight: Any) -> Array | None:
         check_length(where, x, sample_weight=weight)
         flags = finite("sample_weight", weight)
         weight = as_floats(weight)
-    check_flags(where, [*flags, (array_namespace(weight).any(weight != 0), zero)])
+    xp = array_namespace(weight)
+    flags += [(xp.any(weight != 0), zero), (xp.all(weight >= 0), negative)]
+    check_flags(where, flags)
     return weight
 
 

@@ -138,6 +138,10 @@ class Labelled(MLP):
                     f"{sorted(map(str, unknown))}"
                 )
             values = [self.class_weight.get(label, 1.0) for label in self.classes_.tolist()]
+            if min(values) < 0 or not any(values):
+                raise ValueError(
+                    f"{where}: expected weights that are not negative, and not all 0, got {values}"
+                )
             of_classes = place(np.asarray(values, dtype=np.float64), self.model_)
         own = xp.take(of_classes, indices)
         return own if weight is None else own * weight
