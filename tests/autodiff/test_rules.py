@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import xpnet as xn
+from xpnet import losses
 from xpnet.autodiff import tape
 from xpnet.autodiff.rules import MISSING, RULES, ZERO
 from xpnet.standard import EXTENSIONS, FUNCTIONS
@@ -695,6 +696,41 @@ def test_convention(lib: Any, call: Any, inputs: Any, truths: Any) -> None:
         gradients = xn.grad(f, argnums=tuple(range(len(arrays))))(*arrays)
     for gradient, truth in zip(gradients, truths, strict=True):
         lib.close(gradient, truth, 1e-15)
+
+
+AVERAGES = {
+    "mean": lambda xp, x: xp.mean(x * x),
+    "mean of rows": lambda xp, x: xp.sum(xp.mean(xp.stack([x, -x]) ** 2, axis=-1)),
+    "var": lambda xp, x: xp.var(x),
+    "std": lambda xp, x: xp.std(x),
+    "cross_entropy": lambda xp, x: losses.cross_entropy(
+        xp.stack([x, -x], axis=-1), xp.zeros(x.shape, dtype=xp.int32, device=x.device)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_averages_of_more_elements_than_half_precision_can_count(lib: Any, name: str) -> None:
+    if not hasattr(lib.xp, "float16"):
+        pytest.skip(f"{lib.name} has no float16")
+
+    def gradient(dtype: Any) -> Any:
+        x = lib.xp.astype(lib.asarray(np.linspace(-1.0, 1.0, 100_003)), dtype)
+        grad = xn.grad(lambda x: 1024 * AVERAGES[name](xn.array_namespace(x), x))(x)
+        assert grad.dtype == dtype
+        return lib.to_host(grad).astype("float64")
+
+    expected = gradient(lib.xp.float64)
+    half = float(np.finfo(np.float16).eps)
+    np.testing.assert_allclose(
+        gradient(lib.xp.float16), expected, rtol=0, atol=4 * half * np.max(np.abs(expected))
+    )
+
+
+@pytest.mark.parametrize("n", [7, 65_504, 65_505, 100_003])
+def test_a_mean_divides_once_where_its_number_of_elements_fits(n: int) -> None:
+    grad = xn.grad(lambda x: xn.array_namespace(x).mean(x))(np.ones(n, np.float32))
+    np.testing.assert_array_equal(grad, np.full(n, np.float32(1) / np.float32(n)), strict=True)
 
 
 def test_the_mixed_second_derivative_of_pow_at_exponent_0(lib: Any) -> None:

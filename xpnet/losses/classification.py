@@ -12,6 +12,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff import custom_gradient
+from xpnet.autodiff.rules.statistical import divided
 from xpnet.losses.labels import Labels, is_class
 from xpnet.losses.reduction import Reduction, check_predictions, times
 from xpnet.namespace import array_namespace
@@ -215,7 +216,7 @@ def _mean_index_loss(logits: Array, y: Array) -> tuple[Array, Callable[[Array], 
     xp = array_namespace(logits, y)
     value, pull = _index(logits, y)
     count = math.prod(value.shape)
-    return xp.mean(value), lambda grad: (pull(grad / count), None)
+    return xp.mean(value), lambda grad: (pull(divided(xp, grad, count)), None)
 
 
 def _index(logits: Array, y: Array) -> tuple[Array, Callable[[Array], Array]]:

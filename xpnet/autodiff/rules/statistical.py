@@ -8,9 +8,11 @@ from typing import Any
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import one
 
-__all__ = ["conjugate", "spread"]
+__all__ = ["conjugate", "divided", "spread"]
 
 Axis = int | tuple[int, ...] | None
+
+_LARGEST_HALF = 65_504  # in half precision
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -41,6 +43,14 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
+def divided(xp: Namespace, x: Array, n: float) -> Array:
+    """Return x / n, of which n may be too large for the dtype of x."""
+    if n > _LARGEST_HALF and n > (largest := float(xp.finfo(x.dtype).max)):
+        scale = 2.0 ** math.ceil(math.log2(n / largest))
+        x, n = x / scale, n / scale
+    return x / n
+
+
 @one(casts=True)
 def sum_(
     xp: Namespace,
@@ -69,7 +79,7 @@ def mean(
     keepdims: bool = False,
 ) -> Array:
     """d mean(x) = sum(dx) / n."""
-    return sum_(xp, grad / _count(x.shape, axis), out, x, axis)
+    return sum_(xp, divided(xp, grad, _count(x.shape, axis)), out, x, axis)
 
 
 @one("x", "out")
@@ -116,7 +126,7 @@ def var(
     """d var(x) = 2 (x - mean(x)) dx / (n - correction)."""
     n = _count(x.shape, axis) - correction
     centred = x - xp.mean(x, axis=axis, keepdims=True)
-    return spread(xp, grad, x.shape, axis) * (2 * conjugate(xp, centred) / n)
+    return spread(xp, grad, x.shape, axis) * divided(xp, 2 * conjugate(xp, centred), n)
 
 
 @one("x", "out")
@@ -134,7 +144,7 @@ def std(
     n = _count(x.shape, axis) - correction
     centred = x - xp.mean(x, axis=axis, keepdims=True)
     safe = xp.where(out == 0, xp.ones_like(out), out)
-    return conjugate(xp, centred) * (spread(xp, grad / (n * safe), x.shape, axis))
+    return conjugate(xp, centred) * spread(xp, divided(xp, grad, n) / safe, x.shape, axis)
 
 
 @one(casts=True)
