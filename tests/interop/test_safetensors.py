@@ -242,8 +242,33 @@ def test_layers_that_still_wait_are_missing(lib: Any, path: Path) -> None:
         "  0.weight: expected shape (2, 4), got (3, 4)",
         "  0.bias: expected shape (2,), got (3,)",
     ]
-    with pytest.raises(ValueError, match=r"before: 2 \(Linear\); call model\(x\) once"):
+    with pytest.raises(ValueError, match=r"0\.weight: expected shape \(2, 4\), got \(3, 4\)"):
         xn.load(longer, path, prefix="0.", strict=False)
+    assert all(longer[n].is_waiting() for n in (0, 2))
+
+
+def test_layers_that_are_not_in_the_file_go_on_waiting(lib: Any, path: Path) -> None:
+    whole = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    xn.save(whole, path)
+    head = nn.Linear(None, 3)
+    model = nn.Sequential(nn.Linear(None, 3), nn.BatchNorm1d(3), head, nn.BatchNorm1d(None), head)
+    missing = [*("2.weight", "2.bias"), *(f"3.{name}" for name in whole[1].state_dict())]
+    found = xn.load(model, path, strict=False)
+    assert found.unexpected == []
+    assert found.missing == [*(n for n in missing if "tracked" not in n), "4.weight", "4.bias"]
+    lib.close(model[0].weight, lib.to_host(whole[0].weight), rtol=0)
+    assert [n for n in range(5) if model[n].is_waiting()] == [2, 3, 4]
+    model(lib.asarray([[1.0, 2.0, 3.0, 4.0]] * 2, "float32"))
+    assert [n for n in range(5) if model[n].is_waiting()] == []
+
+
+def test_a_width_that_the_file_does_not_tell(lib: Any, path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(None, 3))
+    write(path, {name: ("F32", np.ones(3, np.float32)) for name in ("0.bias", "1.bias")})
+    before = lib.to_host(model[0].bias)
+    with pytest.raises(ValueError, match=r"before: 1 \(Linear\); call model\(x\) once"):
+        xn.load(model, path, strict=False)
+    lib.close(model[0].bias, before, rtol=0)
 
 
 # Dtypes

@@ -103,7 +103,8 @@ def load(
         ``"module."``; tensors of other names are passed over then.
     strict : bool, optional
         Whether it is an error if an array is only in the model or only in the file. If not, these
-        are passed over; arrays of one name must fit all the same.
+        are passed over, and layers of which the file has nothing go on waiting for the first batch;
+        arrays of one name must fit all the same.
 
     Returns
     -------
@@ -153,8 +154,11 @@ def load(
             [name for name in expected if name not in state],
             [name for name in state if name not in expected],
         )
+        waiting = {name for name, array in _arrays(model).items() if array is None}
         if not strict:
-            list(model.slots())  # raises if a layer waits for its first batch
+            if waiting & given.keys():
+                list(model.slots())  # raises: a width cannot be told from these
+            expected = {name: array for name, array in expected.items() if name not in waiting}
             state = {name: state.get(name, array) for name, array in expected.items()}
         problems = mismatches(expected, state, fits=_are_of_a_kind) + "".join(
             _torn(expected, given)
@@ -164,7 +168,9 @@ def load(
                 f"load: {os.fspath(path)}: the file does not fit this {type(model).__name__}:"
                 f"{problems}{_hint(expected, found, prefix)}"
             )
-        model.load_state_dict({slot.name: state[slot.name] for slot in model.slots()})
+        own = (slot for path, module in model.modules() for slot in module.own_slots(path))
+        slots = [slot for slot in own if slot.name not in waiting]
+        model._fill(slots, {slot.name: state[slot.name] for slot in slots})
     return unmatched
 
 

@@ -319,26 +319,29 @@ class Module(Stateful):
         from xpnet.nn.lazy import widths_from  # which needs this module
 
         with widths_from(self, state):
-            slots = list(self.slots())
-            expected = {slot.name: slot.array for slot in slots}
-            if any(isinstance(array, WrappedArray) for array in expected.values()):
-                raise TracedArrayError(
-                    f"{type(self).__name__}.load_state_dict: the model is being differentiated or "
-                    "compiled, where what is loaded would be lost; load it before"
-                )
-            problems = mismatches(expected, state, fits=lambda a, b: _is_real(a) == _is_real(b))
-            if problems:
-                raise ValueError(
-                    f"{type(self).__name__}.load_state_dict: the state does not fit this model:"
-                    + problems
-                )
-            # By id of the replaced array, so that tied ones stay tied.
-            loaded: dict[int, Array] = {}
-            for name, old in expected.items():
-                if id(old) not in loaded:
-                    loaded[id(old)] = copy_like(state[name], old)
-            for slot in slots:
-                slot.put(loaded[id(expected[slot.name])])
+            self._fill(list(self.slots()), state)
+
+    def _fill(self, slots: list[Slot], state: Mapping[str, Array]) -> None:
+        """Replace the arrays in some of the slots only; see `load_state_dict`."""
+        expected = {slot.name: slot.array for slot in slots}
+        if any(isinstance(array, WrappedArray) for array in expected.values()):
+            raise TracedArrayError(
+                f"{type(self).__name__}.load_state_dict: the model is being differentiated or "
+                "compiled, where what is loaded would be lost; load it before"
+            )
+        problems = mismatches(expected, state, fits=lambda a, b: _is_real(a) == _is_real(b))
+        if problems:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the state does not fit this model:"
+                + problems
+            )
+        # By id of the replaced array, so that tied ones stay tied.
+        loaded: dict[int, Array] = {}
+        for name, old in expected.items():
+            if id(old) not in loaded:
+                loaded[id(old)] = copy_like(state[name], old)
+        for slot in slots:
+            slot.put(loaded[id(expected[slot.name])])
 
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all below it to training, or to evaluation.
