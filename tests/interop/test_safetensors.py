@@ -544,6 +544,11 @@ def test_tied_parameters(lib: Any, path: Path, build: Callable[[Any], Any]) -> N
     with pytest.raises(ValueError, match=r"\n  2\.weight: tied to 0\.weight, but the file has"):
         xn.load(model, path)
     assert arrays(model) == before
+    save_file(tensors | {"2.weight": tensors["0.weight"].astype("float64")}, path)
+    message = r"\n  2\.weight: tied to 0\.weight, but the file has them in float64 and float32"
+    with pytest.raises(ValueError, match=message):
+        xn.load(model, path)
+    assert arrays(model) == before
 
 
 def test_a_module_that_knows_its_parent(path: Path) -> None:

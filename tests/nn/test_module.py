@@ -581,3 +581,12 @@ def test_a_list_of_parameters_is_refused(lib):
     model = nn.Module()
     with pytest.raises(TypeError, match=r"Module\.weights: a list of parameters is not tracked"):
         model.weights = [nn.Parameter(lib.asarray([1.0]))]
+
+
+def test_parameters_of_two_dtypes_cannot_be_tied(lib):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, dtype="float64"))
+    before = model.parameters()
+    message = r"Sequential\.tie: 0\.weight has dtype .*float32, 1\.weight has .*float64; give both"
+    with pytest.raises(TypeError, match=message):
+        model.tie("0.weight", "1.weight")
+    assert all(x is before[name] for name, x in model.parameters().items())

@@ -242,7 +242,11 @@ def _torn(expected: Mapping[str, Array], given: Mapping[str, HostArray]) -> Iter
     for name, array in expected.items():
         if name in given:
             other = first.setdefault(id(array), name)
-            if given[name].tobytes() != given[other].tobytes():
+            x, y = given[name], given[other]
+            if x.dtype != y.dtype:
+                dtypes = f"{x.dtype} and {y.dtype}"
+                yield f"\n  {name}: tied to {other}, but the file has them in {dtypes}"
+            elif x.tobytes() != y.tobytes():
                 yield f"\n  {name}: tied to {other}, but the file has other values for it"
 
 

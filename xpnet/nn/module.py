@@ -483,6 +483,8 @@ class Module(Stateful):
             If there is no parameter of that name.
         ValueError
             If the shapes differ.
+        TypeError
+            If the dtypes differ.
 
         Examples
         --------
@@ -499,6 +501,12 @@ class Module(Stateful):
             if given != expected:
                 raise ValueError(
                     f"{type(self).__name__}.tie: {first} has shape {expected}, {name} has {given}"
+                )
+            dtype, other = slots[first].array.dtype, slots[name].array.dtype
+            if other != dtype:
+                raise TypeError(
+                    f"{type(self).__name__}.tie: {first} has dtype {dtype}, {name} has {other}; "
+                    "give both layers the same dtype="
                 )
         for name in others:
             slots[name].put(slots[first].array)
