@@ -75,7 +75,7 @@ def test_the_guide_to_weights(
         exec(block, scope)
     weight = scope["theirs"][0].weight.detach().numpy()
     np.testing.assert_array_equal(scope["model"][0].weight, weight)
-    assert capsys.readouterr().out.startswith("arrays of two libraries: ")
+    assert capsys.readouterr().out.startswith("Linear: arrays of two libraries: ")
 
 
 def test_the_guide_to_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

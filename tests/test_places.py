@@ -133,11 +133,32 @@ def test_other_errors_are_left_alone(lib: Any, other: Any, kind: type[Exception]
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_and_libraries(lib: Any, other: Any, name: str) -> None:
-    build, x, _ = LAYERS[name]
+    build, x, where = LAYERS[name]
     if lib.name == "jax" and name in ("a user's", "nested"):
         pytest.skip("JAX takes arrays of NumPy as its own")
-    with pytest.raises(xn.MixedArraysError, match=LIBRARIES):
+    with pytest.raises(xn.MixedArraysError, match=f"^{where}: {LIBRARIES}"):
         build()(other(x))
+
+
+class Sum(nn.Module):
+    """A layer without arrays of its own."""
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return xn.array_namespace(x, y).add(x, y)
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        self.sum, self.linear = Sum(), nn.Linear(3, 2)
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return self.linear(self.sum(x, y))
+
+
+def test_layers_without_arrays_and_libraries(lib: Any, other: Any) -> None:
+    for model in (Sum(), Outer()):
+        with pytest.raises(xn.MixedArraysError, match=f"^Sum: {LIBRARIES}"):
+            model(lib.asarray(X, "float32"), other(X))
 
 
 def misplacements(
@@ -167,8 +188,9 @@ def test_losses_and_devices(put: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_and_libraries(lib: Any, other: Any, name: str) -> None:
+    where = "" if name == "accuracy" else rf"^{LOSSES[name][0].__name__}: "
     for function, args, options in misplacements(name, lambda x: lib.asarray(x, x.dtype), other):
-        with pytest.raises(xn.MixedArraysError, match=LIBRARIES):
+        with pytest.raises(xn.MixedArraysError, match=where + LIBRARIES):
             function(*args, **options)
 
 

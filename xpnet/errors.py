@@ -52,7 +52,17 @@ class MissingRuleError(NotImplementedError):
 
 
 class MixedArraysError(TypeError, ValueError):
-    """Arrays of two libraries, or on two devices, meet; the message names both and the remedy."""
+    """Arrays of two libraries, or on two devices, meet; the message names both and the remedy.
+
+    Attributes
+    ----------
+    where : str
+        The layer or function, with which the message begins, where that is known.
+    """
+
+    def __init__(self, message: str, *, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
 
 
 class TracedArrayError(TypeError):

@@ -81,7 +81,10 @@ def one_place(where: str, *arrays: Array) -> Namespace:
     MixedArraysError
         If they are of two libraries, or on two devices.
     """
-    xp = array_namespace(*arrays)
+    try:
+        xp = array_namespace(*arrays)
+    except MixedArraysError as error:
+        raise MixedArraysError(str(error), where=where) from None
     first, *others = arrays
     for other in others:
         if device_of(other) != device_of(first):
@@ -107,8 +110,9 @@ def _check_devices(where: str, first: Array, other: Array) -> None:
             names = [backend.device_name(x.device) for x in (first, other)]
             cure = f", for example by xn.asarray(x) under xn.use_backend{(backend.name, names[0])}"
         raise MixedArraysError(
-            f"{where}: arrays on two devices: {names[0]} and {names[1]}; bring them to one device "
-            f"first{cure}"
+            f"arrays on two devices: {names[0]} and {names[1]}; bring them to one device "
+            f"first{cure}",
+            where=where,
         ) from error
 
 

@@ -176,11 +176,12 @@ class Module(Stateful):
 
     def _explain(self, error: Exception, given: Tree) -> None:
         """Raise what says so if a call failed since arrays are of two libraries or devices."""
-        own = [slot.array for slot in self.own_slots() if is_array(slot.array)]
-        if not own or isinstance(error, MixedArraysError):
+        own = [slot.array for slot in self.own_slots()]
+        arrays = list(filter(is_array, (*own, *tree.leaves(given))))
+        if not arrays or (isinstance(error, MixedArraysError) and error.where):
             return
         try:
-            one_place(type(self).__name__, *own, *filter(is_array, tree.leaves(given)))
+            one_place(type(self).__name__, *arrays)
         except MixedArraysError as mixed:
             raise mixed from error
 
