@@ -201,3 +201,26 @@ def test_an_unsigned_exponent(lib: Any) -> None:
         pytest.skip("array-api-strict: floats and integers do not mix")
     gradient = xn.grad(lambda x: ns(x).sum(x**exponent))(lib.asarray([2.0, 2.0, 2.0]))
     lib.close(gradient, [0.0, 1.0, 4.0])
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        np.ma.masked_array(np.ones((3, 3)), mask=np.eye(3)),
+        np.eye(3).view(np.matrix),
+    ],
+    ids=["masked array", "matrix"],
+)
+def test_what_computes_otherwise_than_arrays_gives_no_gradient(foreign: Any) -> None:
+    message = rf"^grad of .*: a {type(foreign).__name__} has met the arrays .* xn\.asarray$"
+    layer = nn.Linear(3, 3, bias=False, dtype="float64")
+    calls = [
+        (lambda x: ns(x).sum(foreign * x), [np.ones((3, 3))]),
+        (lambda x: ns(x).sum(ns(x).exp(x) * foreign), [np.ones((3, 3))]),
+        (lambda x, y: ns(x).sum(x * y), [np.ones((3, 3)), foreign]),
+        (lambda layer, x: ns(x).sum(layer(x) * foreign), [layer, np.ones((3, 3))]),
+    ]
+    for function, arguments in calls:
+        with pytest.raises(TypeError, match=message):
+            xn.grad(function)(*arguments)

@@ -32,6 +32,26 @@ def test_no_array_at_all() -> None:
         xn.compile(lambda x: x).source  # noqa: B018
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        np.ma.masked_array(np.ones((3, 3)), mask=np.eye(3)),
+        np.ones((3, 3)).view(np.matrix),
+    ],
+    ids=["masked array", "matrix"],
+)
+def test_what_computes_otherwise_than_arrays_meets_none(foreign: Any) -> None:
+    x = np.ones((3, 3))
+    message = rf"a {type(foreign).__name__} met the arrays .* at {re.escape(__file__)}.*xn\.asarray"
+    for function in (
+        lambda x: foreign * x,
+        lambda x: xn.array_namespace(x).where(foreign > 0, x, 0.0),
+    ):
+        with pytest.raises(CompileError, match=message):
+            xn.compile(function)(x)
+
+
 # Nothing is changed
 
 

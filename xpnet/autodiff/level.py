@@ -120,7 +120,15 @@ class Level:
     def gradient(self, arrived: list[Array | None], leaf: TracedArray) -> Array:
         """Return the gradient that arrived at a leaf; zeros where none did."""
         found = arrived[leaf.index]
-        return self.below.zeros_like(leaf.value) if found is None else found
+        if found is None:
+            return self.below.zeros_like(leaf.value)
+        if not is_array(found):
+            kind = type(found).__name__
+            raise TypeError(
+                f"{self.name}: a {kind} has met the arrays that are differentiated, of which it "
+                "computes something else; make an array of it first, for example with xn.asarray"
+            )
+        return found
 
     def _lift_variable(self, x: Any, where: str) -> TracedArray:
         if not is_array(x):

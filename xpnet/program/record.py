@@ -134,6 +134,12 @@ class Recording:
             if id(x) not in self.outside:
                 self.outside[id(x)] = self.place(x), x
             return Var(self.outside[id(x)][0])
+        if hasattr(type(x), "__array__"):
+            refuse(
+                f"a {type(x).__name__} met the arrays of the step, of which it computes something "
+                "else",
+                "make an array of it first, for example with xn.asarray",
+            )
         return x
 
     def enter(self, slots: list[Slot]) -> None:
@@ -182,6 +188,8 @@ class Recording:
     def note(self, name: str, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """Write one entry, and return its result with recorded arrays in it."""
         outs: list[int] = []
+        args = _map(self.reference, args)
+        kwargs = {key: _map(self.reference, option) for key, option in kwargs.items()}
 
         def enter(x: Any) -> Any:
             if not is_array(x):
@@ -194,16 +202,8 @@ class Recording:
         else:
             wrapped = tree.map(enter, result)
         if outs:
-            self.entries.append(
-                Entry(
-                    name,
-                    function,
-                    _map(self.reference, args),
-                    {key: _map(self.reference, option) for key, option in kwargs.items()},
-                    tuple(outs),
-                    isinstance(result, (list, tuple)),
-                )
-            )
+            several = isinstance(result, (list, tuple))
+            self.entries.append(Entry(name, function, args, kwargs, tuple(outs), several))
         return wrapped
 
 
