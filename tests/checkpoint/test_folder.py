@@ -116,18 +116,19 @@ def between_the_renames(path: Path) -> str | None:
 
 def before_the_removal(path: Path) -> str | None:
     """A process was killed after its second rename."""
+    write(path, "old")  # first, since it cleans up
     other = path.with_name("other than this one")
     write(other, "older")
-    write(path, "old")
     other.rename(f"{path}.old")
     return "old"
 
 
 def while_removing(path: Path) -> str | None:
-    write(path, "older")
-    (path / "model.safetensors").unlink()
-    path.rename(f"{path}.tmp-{os.getpid()}-00000000")  # a number that was used before
     write(path, "old")
+    other = path.with_name("other than this one")
+    write(other, "older")
+    (other / "model.safetensors").unlink()
+    other.rename(f"{path}.tmp-{os.getpid()}-00000000")  # a number that was used before
     return "old"
 
 
@@ -518,13 +519,22 @@ def test_removed(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("killed", [between_the_renames, before_the_removal])
-def test_removed_with_what_a_killed_process_left(path: Path, killed: Any) -> None:
-    killed(path)
-    checkpoint.remove(path)
-    assert not any(name.startswith(path.name) for name in siblings(path))
-    with pytest.raises(FileNotFoundError):
-        checkpoint.load(path)
+@situations()
+def test_removed_with_what_killed_processes_left(path: Path, situation: Any) -> None:
+    """It is whole or not there, whenever the removal is killed, and never older."""
+    other = path.with_name("other")
+    situation(other)
+    with failing(0, Crash(), forever=False) as calls:
+        checkpoint.remove(other)
+    assert os.listdir(path.parent) == []
+    for at in range(1, len(calls) + 1):
+        here = path.with_name(f"{path.name}-{at}")
+        before = situation(here)
+        with failing(at, Crash(), forever=True), contextlib.suppress(Crash):
+            checkpoint.remove(here)
+        assert found(here) in (before, None)
+        checkpoint.remove(here)
+        assert os.listdir(path.parent) == []
 
 
 def test_only_a_checkpoint_is_removed(path: Path) -> None:
