@@ -353,10 +353,13 @@ def test_an_empty_sequential_returns_its_input(lib):
     ("layers", "message"),
     [
         ((nn.ReLU(), 3), "Sequential: layer 1 is a int, which cannot be called"),
-        (([nn.ReLU()],), "Sequential: layer 0 is a list, which cannot be called"),
+        (
+            ([nn.ReLU()],),
+            "Sequential: layer 0 is a list, which cannot be called; write Sequential(*layers)",
+        ),
         ((None,), "Sequential: layer 0 is a NoneType, which cannot be called"),
     ],
 )
 def test_sequential_names_what_cannot_be_called(layers, message):
-    with pytest.raises(TypeError, match=f"^{message}"):
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         nn.Sequential(*layers)

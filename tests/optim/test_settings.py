@@ -154,6 +154,11 @@ def test_overrides_that_make_no_sense(overrides, error, message):
         ({"learning_rate": "0.1"}, "SGD: learning_rate must be a number or a schedule, got str"),
         ({"learning_rate": 0.1, "l1_penalty": None}, "SGD: l1_penalty must be a number, got None"),
         ({"learning_rate": np.ones(1)}, "SGD: learning_rate must be a number or a schedule, got"),
+        (
+            {"learning_rate": nn.Linear(2, 2).parameters()},
+            "SGD: learning_rate must be a number or a schedule, got dict; "
+            "the parameters are those of the model in update(model, grads)",
+        ),
     ],
 )
 def test_settings_of_another_kind(settings, message):

@@ -41,8 +41,10 @@ class Sequential(Module):
     def __init__(self, *layers: Any) -> None:
         for index, layer in enumerate(layers):
             if not callable(layer):
+                fix = "; write Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
                 raise TypeError(
-                    f"Sequential: layer {index} is a {type(layer).__name__}, which cannot be called"
+                    f"Sequential: layer {index} is a {type(layer).__name__}, "
+                    f"which cannot be called{fix}"
                 )
         self.layers = list(layers)
 

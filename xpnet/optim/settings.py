@@ -39,8 +39,12 @@ def check_setting(where: str, name: str, value: Any) -> Any:
             raise ValueError(f"{where}: betas must be two numbers in [0, 1), got {value}")
         return numbers
     if not isinstance(value, Real):
-        kind = "a number or a schedule" if name == "learning_rate" else "a number"
-        raise TypeError(f"{where}: {name} must be {kind}, got {type(value).__name__}")
+        kind, given = "a number", type(value).__name__
+        if name == "learning_rate":
+            kind = "a number or a schedule"
+            if isinstance(value, Mapping):  # model.parameters(), as PyTorch has it
+                given += "; the parameters are those of the model in update(model, grads)"
+        raise TypeError(f"{where}: {name} must be {kind}, got {given}")
     number = float(value)
     if name in _SHARES and not 0 <= number < 1:
         raise ValueError(f"{where}: {name} must be in [0, 1), got {value}")
