@@ -55,7 +55,7 @@ def main():
     mean, grad = xn.value_and_grad(cross_entropy)(logits, labels)
     common.check(f"{float(mean):.4f}" == "0.9185", "the mean by hand is 0.9185")
 
-    print("Softmax, loss and gradient by hand are those of")
+    print("Softmax, loss and gradient by hand")
     library = xn.value_and_grad(losses.cross_entropy)(logits, labels)
     same("the library", p, special.softmax(logits, axis=-1), mean, library[0], grad, library[1])
     compare_with_torch(p, mean, grad)
