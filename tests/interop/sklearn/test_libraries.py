@@ -216,8 +216,10 @@ def test_pickle(lib: Any, blobs: Blobs, fitted: MLPClassifier) -> None:
     lib.close(again.predict_proba(x), lib.to_host(fitted.predict_proba(x)), rtol=0)
     for model in (fitted, again):
         model.partial_fit(x, y)
-    lib.close(again.coefs_[0], lib.to_host(fitted.coefs_[0]), rtol=0)
-    assert again.loss_curve_ == fitted.loss_curve_
+    # The first step of the copy records and runs plainly; XLA may order operations otherwise.
+    rtol = 1e-14 if lib.name == "jax" else 0.0
+    lib.close(again.coefs_[0], lib.to_host(fitted.coefs_[0]), rtol=rtol)
+    assert again.loss_curve_ == pytest.approx(fitted.loss_curve_, rel=rtol, abs=0.0)
 
 
 def test_save(lib: Any, blobs: Blobs, fitted: MLPClassifier, tmp_path: Any) -> None:
