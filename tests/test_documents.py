@@ -116,7 +116,13 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)]+)\)", README)
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+    found = 0
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for link in re.findall(r"\]\((?!http)([^)]+)\)", document.read_text()):
+            file, _, heading = link.partition("#")
+            target = document.parent / file if file else document
+            assert target.exists(), (document.name, link)
+            headings = re.findall("^#+ (.*)$", target.read_text(), flags=re.M) if heading else []
+            assert heading in ["", *(text.lower().replace(" ", "-") for text in headings)], link
+            found += 1
+    assert found > 20
