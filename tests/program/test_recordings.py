@@ -311,8 +311,11 @@ class Model(nn.Module):
     """Has a number that is part of what a program is for."""
 
     number = 0
+    history: Any = None
 
     def forward(self, x: Any) -> Any:
+        if self.history is not None:
+            self.history = [*self.history, 1]
         return x + self.number
 
 
@@ -337,9 +340,15 @@ def other_setting(run: Any, model: Any, n: int) -> None:
     run(model, np.ones(2))
 
 
+def never_again(run: Any, model: Any, n: int) -> None:
+    model.history = []
+    run(model, np.ones(2))
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
+        (never_again, "what the step makes or changes in a module, which no program repeats"),
         (other_module, "another model"),
         (other_shape, r"an array of shape \(15, 2\) and float64 on cpu, after .* \(14, 2\)"),
         (other_number, "the int 15, after the int 14"),

@@ -241,6 +241,7 @@ class Compiled(Generic[P, R]):
             entered.succeeded = True
         self.recordings += 1
         if not repeats:
+            self._warn("what the step makes or changes in a module, which no program repeats")
             return tree.map(_lowered, result)
         state = entered.found()
         places = [recording.state[id(group[0].owner), group[0].key] for group in state.groups]
@@ -262,16 +263,15 @@ class Compiled(Generic[P, R]):
         except BaseException:
             entered.undo()
             raise
-        self._warn(arguments)
+        last = self._last  # none if it was of a model that is gone
         self._users |= {Reference(each, self._forget) for each in statefuls}
         self._keep((arguments.key, state.key), run)
+        self._warn("another model" if last is None else arguments.news(last.arguments))
         return computed
 
-    def _warn(self, arguments: Arguments) -> None:
+    def _warn(self, reason: str) -> None:
         """Say why, once, if it is recorded again and again."""
         if self.recordings == _MANY:
-            last = self._last  # none if it was of a model that is gone
-            reason = "another model" if last is None else arguments.news(last.arguments)
             warnings.warn(
                 f"{self._name}: it was recorded {_MANY} times, each of which takes much longer "
                 f"than a step; the last time because of {reason}",
