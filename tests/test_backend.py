@@ -704,7 +704,10 @@ def test_info_says_why_and_what_to_do(
     [
         ({"XPNET_BACKEND": "nonsense"}, "XPNET_BACKEND=nonsense: no backend is called 'nonsense'"),
         ({"XPNET_BACKEND": "torch"}, "XPNET_BACKEND=torch: PyTorch is installed but cannot be"),
-        ({"XPNET_DEVICE": "cuda:7"}, "NumPy has no device 'cuda:7'; it has: cpu"),
+        (
+            {"XPNET_DEVICE": "cuda:7"},
+            "XPNET_DEVICE=cuda:7: NumPy has no device 'cuda:7'; it has: cpu",
+        ),
     ],
     ids=["unknown backend", "broken backend", "unknown device"],
 )

@@ -256,7 +256,10 @@ def selection() -> Selection:
 
 @functools.cache
 def _from_environment(name: str, device: str | None) -> Selection:
-    return _select(name, device, source=f"XPNET_BACKEND={name}")
+    try:
+        return _select(name, device, source=f"XPNET_BACKEND={name}")
+    except ValueError as error:
+        raise ValueError(f"XPNET_DEVICE={device}: {error}") from None
 
 
 def _select(name: str, device: Device | str | None, *, source: str) -> Selection:

@@ -783,3 +783,9 @@ def test_what_changes_in_a_module_between_two_calls_is_seen(lib: Any) -> None:
     assert names(copied) == ["c", "d"]
     copied.parts["c"].factor = lib.asarray([3.0])
     lib.close(model.parts["c"].factor, [2.0])
+
+
+@pytest.mark.parametrize("transform", [xn.grad, xn.value_and_grad, xn.jacobian, xn.hessian])
+def test_what_is_no_function(transform: Any) -> None:
+    with pytest.raises(TypeError, match="autodiff: expected a function, got list"):
+        transform([1.0])

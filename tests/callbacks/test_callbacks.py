@@ -350,3 +350,11 @@ def test_without_a_validation_the_best_loss_is_saved(tmp_path: Path) -> None:
     history = fit(make_trainer(), saving, epochs=2, validation_data=None)
     assert saving.monitor == "loss"
     assert saving.best == min(history["loss"])
+
+
+def test_checkpoints_without_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    trainer = Trainer(nn.Linear(4, 3), losses.cross_entropy, optim.SGD(0.1))
+    with pytest.raises(xn.MissingPackageError, match=r'run: pip install "xpnet\[checkpoint\]"'):
+        trainer.fit([], callbacks=[callbacks.Checkpoint(tmp_path / "run")], verbose=0)
+    assert trainer.steps == 0

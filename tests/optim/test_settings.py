@@ -159,6 +159,10 @@ def test_overrides_that_make_no_sense(overrides, error, message):
             "SGD: learning_rate must be a number or a schedule, got dict; "
             "the parameters are those of the model in update(model, grads)",
         ),
+        (
+            {"learning_rate": nn.Linear(2, 2)},
+            "SGD: learning_rate must be a number or a schedule, got Linear; the parameters are",
+        ),
     ],
 )
 def test_settings_of_another_kind(settings, message):

@@ -87,7 +87,9 @@ class Run:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return what messages call a function."""
+    """Return what messages call a function, if it is one."""
+    if not callable(function):
+        raise TypeError(f"autodiff: expected a function, got {type(function).__name__}")
     return str(getattr(function, "__name__", "function"))
 
 

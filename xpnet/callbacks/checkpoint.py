@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from xpnet import checkpoint
 from xpnet._typing import Array
 from xpnet.callbacks.monitor import Monitor, positive
+from xpnet.checkpoint.tensors import safetensors
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer
@@ -98,6 +99,7 @@ class Checkpoint(Monitor):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Choose what is best by the validation, if there is one."""
+        safetensors()  # which is needed at the end of the first epoch
         if not self._chosen:
             self.monitor = "val_loss" if "val_loss" in trainer.keys else "loss"
         super().on_fit_begin(trainer)

@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
+from xpnet.state import Stateful
+
 __all__ = [
     "Overrides",
     "Rate",
@@ -30,7 +32,8 @@ _SHARES = ("momentum", "alpha", "rho", "decay")
 
 def check_setting(where: str, name: str, value: Any) -> Any:
     """Return a setting as Python has it, whose numbers promote no dtype, if it is in its range."""
-    if isinstance(value, bool) or (name == "learning_rate" and callable(value)):
+    is_schedule = callable(value) and not isinstance(value, Stateful)
+    if isinstance(value, bool) or (name == "learning_rate" and is_schedule):
         return value
     if name == "betas":
         betas = value if isinstance(value, (tuple, list)) else ()
@@ -42,7 +45,7 @@ def check_setting(where: str, name: str, value: Any) -> Any:
         kind, given = "a number", type(value).__name__
         if name == "learning_rate":
             kind = "a number or a schedule"
-            if isinstance(value, Mapping):  # model.parameters(), as PyTorch has it
+            if isinstance(value, (Mapping, Stateful)):  # model.parameters(), as PyTorch has it
                 given += "; the parameters are those of the model in update(model, grads)"
         raise TypeError(f"{where}: {name} must be {kind}, got {given}")
     number = float(value)
