@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import signal
@@ -354,6 +355,65 @@ def test_save(blobs: Blobs, solver: str, tmp_path: Path) -> None:
         MLPRegressor.load(tmp_path / "other")
     with pytest.raises(TypeError, match="RandomState"):
         model.set_params(random_state=np.random.RandomState(0)).save(tmp_path / "third")
+
+
+def copies(model: MLPClassifier, folder: Path) -> list[MLPClassifier]:
+    """Return copies that were made in all ways there are."""
+    pytest.importorskip("safetensors")
+    model.save(folder / "copy")
+    loaded = MLPClassifier.load(folder / "copy")
+    return [pickle.loads(pickle.dumps(model)), copy.deepcopy(model), loaded]
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("solver", "changed"),
+    [
+        ("adam", {"solver": "sgd"}),
+        ("adam", {"solver": "lbfgs", "beta_1": 0.5}),
+        ("sgd", {"solver": "adam"}),
+        ("sgd", {"momentum": 0.0}),
+    ],
+)
+def test_copies_after_parameters_have_changed(
+    blobs: Blobs, solver: str, changed: dict[str, Any], tmp_path: Path
+) -> None:
+    """They go on with the optimizer there was, as the estimator itself does."""
+    model = MLPClassifier(**SETTINGS, solver=solver).fit(*blobs).set_params(**changed)
+    again = copies(model, tmp_path)
+    for each in (model, *again):
+        each.set_params(solver=solver).partial_fit(*blobs)
+    for each in again:
+        np.testing.assert_array_equal(each.coefs_[0], model.coefs_[0])
+
+
+@quiet
+@pytest.mark.parametrize("learning_rate", ["adaptive", "invscaling"])
+def test_copies_have_the_learning_rate_of_now(
+    blobs: Blobs, learning_rate: str, tmp_path: Path
+) -> None:
+    settings = SETTINGS | {"solver": "sgd", "tol": 10.0, "n_iter_no_change": 1}
+    model = MLPClassifier(**settings, learning_rate=learning_rate).fit(*blobs)
+    again = copies(model, tmp_path)
+    assert {each._optimizer.rate for each in again} == {model._optimizer.rate}
+    assert model._optimizer.rate < SETTINGS["learning_rate_init"]
+    for each in (model, *again):
+        each.partial_fit(*blobs)
+    for each in again:
+        np.testing.assert_array_equal(each.coefs_[0], model.coefs_[0])
+
+
+@quiet
+def test_pickles_that_do_not_say_how_the_optimizer_is_set(blobs: Blobs) -> None:
+    """Then the parameters tell, as they did when such were written."""
+    model = MLPClassifier(**SETTINGS).fit(*blobs)
+    state = model.__getstate__()
+    del state["_stored"]["settings"]
+    again = MLPClassifier.__new__(MLPClassifier)
+    again.__setstate__(state)
+    for each in (model, again):
+        each.partial_fit(*blobs)
+    np.testing.assert_array_equal(again.coefs_[0], model.coefs_[0])
 
 
 @quiet

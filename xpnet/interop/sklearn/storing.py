@@ -22,6 +22,10 @@ from xpnet.transfer import to_host
 __all__ = ["Stored"]
 
 _LIVE = ("model_", "_optimizer", "_rng", "_training")  # what is stored as numbers, or made again
+_SETTINGS: dict[type[optim.Optimizer], tuple[str, ...]] = {
+    optim.Adam: ("learning_rate", "betas", "eps"),
+    optim.SGD: ("learning_rate", "momentum", "nesterov"),
+}
 
 
 class Stored:
@@ -42,6 +46,7 @@ class Stored:
                 "place": self._place(),
                 "model": _on_host(self.model_),
                 "optimizer": None if self._optimizer is None else _on_host(self._optimizer),
+                "settings": _settings(self._optimizer),
                 "random": self._rng.state_dict(),
             }
         return state
@@ -81,6 +86,7 @@ class Stored:
             "place": self._place(),
             "parameters": _plain(parameters),
             "fitted": _plain(fitted),
+            "settings": _plain(_settings(self._optimizer)),
         }
         checkpoint.save(path, self.model_, self._optimizer, random=self._rng, estimator=described)
 
@@ -118,8 +124,9 @@ class Stored:
             estimator = cls(**_made(described["parameters"]))
             vars(estimator).update(_made(described["fitted"]))
             place = described["place"] if backend is None else [backend, None]
+            settings = _made(described.get("settings"))
             stored = {"optimizer": None, **found, "place": [place[0], device or place[1]]}
-            estimator._restore(stored)
+            estimator._restore(stored | {"settings": settings})
         except (LookupError, TypeError, AttributeError) as error:
             raise DataError(
                 f"load: {path}: expected what {cls.__name__}.save writes, found something else "
@@ -153,8 +160,22 @@ class Stored:
         self.model_.eval()
         self._training = self._optimizer = None
         if stored["optimizer"] is not None:
-            self._optimizer = make_optimizer(self)
+            settings = stored.get("settings")
+            self._optimizer = _optimizer(**settings) if settings else make_optimizer(self)
             self._optimizer.load_state_dict(stored["optimizer"], self.model_)
+
+
+def _settings(optimizer: optim.Optimizer | None) -> dict[str, Any] | None:
+    """Return what an optimizer is and how it is set by now; the parameters may have changed."""
+    if optimizer is None:
+        return None
+    kind = type(optimizer)
+    return {"kind": kind.__name__} | {name: getattr(optimizer, name) for name in _SETTINGS[kind]}
+
+
+def _optimizer(kind: str, **settings: Any) -> optim.Optimizer:
+    """Return the optimizer of which `_settings` told this."""
+    return {known.__name__: known for known in _SETTINGS}[kind](**settings)
 
 
 def _on_host(thing: Any) -> dict[str, Any]:
