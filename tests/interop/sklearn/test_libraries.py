@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from typing import Any
@@ -78,6 +79,24 @@ def test_regressor_in_single_precision(quick: Any, blobs: Blobs) -> None:
         on_host.score(x, y, weight),
     ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
+def test_scores_of_columns_and_of_wrong_shapes(quick: Any, blobs: Blobs) -> None:
+    x, y = quick.asarray(blobs[0]), quick.asarray(blobs[1], None)
+    labels = MLPClassifier(**SETTINGS).fit(x, y)
+    score = labels.score(x, y)
+    assert score > 0.5
+    assert labels.score(x, y[:, None]) == labels.score(x, blobs[1][:, None]) == score
+    numbers = MLPRegressor(**SETTINGS | {"learning_rate_init": 0.001}).fit(x, x[:, 0])
+    assert numbers.score(x, x[:, :1]) == numbers.score(x, x[:, 0])
+    if quick.backend is not host():
+        for model, wrong in ((labels, blobs[1][:, None] == np.arange(3)), (numbers, blobs[0])):
+            name, shape = type(model).__name__, tuple(wrong.shape)
+            message = rf"{name}.score: expected y of shape \(90,\), .* got {re.escape(str(shape))}"
+            with pytest.raises(ValueError, match=message):
+                model.score(x, quick.asarray(wrong, None))
+            with pytest.raises(ValueError, match=r"expected y of shape \(90,\), .* got \(89,\)"):
+                model.score(x, y[:89])
 
 
 def test_several_labels(quick: Any, blobs: Blobs) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "as_floats",
     "batches",
     "bring",
+    "bring_targets",
     "check_flags",
     "check_length",
     "check_together",
@@ -175,6 +176,19 @@ def bring(x: Any, like: Array) -> Array | None:
     if x.dtype.kind == "f":
         x = x.astype(place_of(like).float_dtype(x.dtype), copy=False)
     return put_like(x, like)
+
+
+def bring_targets(where: str, y: Any, predicted: Array) -> Array:
+    """Return targets where predictions are, as a vector if those are one, or raise."""
+    y = bring(y, predicted)
+    if y.ndim == 2 and y.shape[1] == 1 and predicted.ndim == 1:
+        y = y[:, 0]
+    expected, given = tuple(predicted.shape), tuple(y.shape)
+    if given != expected:
+        raise ValueError(
+            f"{where}: expected y of shape {expected}, as the predictions for X are, got {given}"
+        )
+    return y
 
 
 def put_where(array: Array, x: Any) -> Array:

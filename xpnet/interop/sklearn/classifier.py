@@ -16,7 +16,7 @@ from xpnet._typing import Array, HostArray
 from xpnet.interop.sklearn.arrays import (
     as_floats,
     bring,
-    check_length,
+    bring_targets,
     check_together,
     is_placed,
     put_where,
@@ -291,8 +291,8 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
         predicted = self.predict(X)
         if not is_placed(predicted):
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-        y, weight = bring(y, predicted), bring(sample_weight, predicted)
-        check_length(type(self).__name__, X, y=y)
+        y = bring_targets(f"{type(self).__name__}.score", y, predicted)
+        weight = bring(sample_weight, predicted)
         return float(to_host(accuracy(predicted, y, None if weight is None else as_floats(weight))))
 
     def _probabilities(

@@ -14,6 +14,7 @@ from xpnet._typing import Array
 from xpnet.interop.sklearn.arrays import (
     as_floats,
     bring,
+    bring_targets,
     check_flags,
     check_length,
     check_together,
@@ -224,10 +225,8 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
             return float(super().score(X, y, sample_weight))
         check_together(type(self).__name__, X, y=y, sample_weight=sample_weight)
         predicted = self.predict(X)
-        y, weight = bring(y, predicted), bring(sample_weight, predicted)
-        check_length(type(self).__name__, X, y=y)
-        xp = array_namespace(predicted)
-        y = xp.reshape(as_floats(y), predicted.shape)
+        y = as_floats(bring_targets(f"{type(self).__name__}.score", y, predicted))
+        weight = bring(sample_weight, predicted)
         return float(to_host(r2(predicted, y, None if weight is None else as_floats(weight))))
 
     def _check(
