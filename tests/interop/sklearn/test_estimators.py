@@ -61,6 +61,13 @@ def test_weights_of_classes_multiply_those_of_samples(blobs: Blobs) -> None:
     assert own.loss_curve_ == pytest.approx(expected.loss_curve_)
 
 
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, -np.inf])
+def test_weights_of_classes_that_are_none(blobs: Blobs, weight: float) -> None:
+    message = f"class_weight: expected weights that are not negative,.* got {weight} for class 1"
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**SETTINGS, class_weight={0: 0.0, 1: weight}).fit(*blobs)
+
+
 @quiet
 def test_samples_of_weight_zero_do_not_count(blobs: Blobs) -> None:
     """Nor do batches of them, which have no mean."""
@@ -254,9 +261,8 @@ def test_weights_that_weigh_nothing_or_less(blobs: Blobs, solver: str) -> None:
             estimator.fit(x, y, sample_weight=np.zeros(90))
         with pytest.raises(ValueError, match="fit: expected a sample_weight that is not negative"):
             estimator.fit(x, y, sample_weight=np.where(y == 1, -0.5, 1.0))
-    for weights in ({0: 0.0, 1: 0.0, 2: 0.0}, {1: -1.0}):
-        with pytest.raises(ValueError, match="class_weight: expected weights that are not neg"):
-            MLPClassifier(solver=solver, class_weight=weights).fit(x, y)
+    with pytest.raises(ValueError, match="class_weight: expected weights that are not all 0"):
+        MLPClassifier(solver=solver, class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(x, y)
 
 
 def test_unfitted(blobs: Blobs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -138,10 +139,14 @@ class Labelled(MLP):
                     f"{sorted(map(str, unknown))}"
                 )
             values = [self.class_weight.get(label, 1.0) for label in self.classes_.tolist()]
-            if min(values) < 0 or not any(values):
-                raise ValueError(
-                    f"{where}: expected weights that are not negative, and not all 0, got {values}"
-                )
+            for label, value in zip(self.classes_, values, strict=True):
+                if not 0 <= value < math.inf:
+                    raise ValueError(
+                        f"{where}: expected weights that are not negative, infinite or nan, got "
+                        f"{value} for class {label}"
+                    )
+            if not any(values):
+                raise ValueError(f"{where}: expected weights that are not all 0, got {values}")
             of_classes = place(np.asarray(values, dtype=np.float64), self.model_)
         own = xp.take(of_classes, indices)
         return own if weight is None else own * weight
