@@ -271,6 +271,52 @@ def test_unfitted(blobs: Blobs) -> None:
     assert not hasattr(MLPClassifier(), "coefs_")
 
 
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # parameters, and arguments of fit
+    "sample_weight": ({}, {"sample_weight": np.ones(89)}),
+    "class_weight": ({"class_weight": {7: 1.0}}, {}),
+    "hidden_layer_sizes": ({"hidden_layer_sizes": (0,)}, {}),
+    "validation_fraction": ({"early_stopping": True, "validation_fraction": 0.001}, {}),
+    "stratified": ({"early_stopping": True}, {"y": np.maximum(np.arange(90), 88)}),
+    "callbacks": ({"callbacks": ["print"]}, {}),
+}
+
+
+@quiet
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_fit_that_fails_changes_nothing(blobs: Blobs, wrong: str) -> None:
+    """Not even the classes: the first one leaves no model, a later one that of before."""
+    x, y = blobs
+    changed, arguments = WRONG[wrong]
+    other = {"X": x[:, :3], "y": y % 2} | arguments
+    model = MLPClassifier(**SETTINGS | changed)
+    before = vars(model).copy()
+    with pytest.raises((ValueError, TypeError)):
+        model.fit(**other)
+    assert vars(model) == before
+    model = MLPClassifier(**SETTINGS).fit(x, y).set_params(**changed)
+    before, probabilities = vars(model).copy(), model.predict_proba(x)
+    with pytest.raises((ValueError, TypeError)):
+        model.fit(**other)
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is before[name] for name in before)
+    np.testing.assert_array_equal(model.predict_proba(x), probabilities)
+
+
+def test_a_partial_fit_that_fails_changes_nothing(blobs: Blobs) -> None:
+    x, y = blobs
+    model = MLPClassifier(**SETTINGS)
+    with pytest.raises(ValueError, match=r"not in `self\.classes_`"):
+        model.partial_fit(x, y + 1, classes=[0, 1, 2])
+    assert not hasattr(model, "classes_")
+    model.partial_fit(x, y, classes=[0, 1, 2])
+    before, weights = vars(model).copy(), model.coefs_[0].copy()
+    for wrong in ({"y": y + 1}, {"X": x[:, :3]}, {"sample_weight": np.ones(89)}):
+        with pytest.raises(ValueError, match=r"classes_|features|sample_weight"):
+            model.partial_fit(**{"X": x, "y": y} | wrong)
+    assert all(vars(model)[name] is before[name] for name in before)
+    np.testing.assert_array_equal(model.coefs_[0], weights)
+
+
 def test_diverged_training_raises(blobs: Blobs) -> None:
     x, y = blobs
     model = MLPRegressor(
@@ -278,6 +324,7 @@ def test_diverged_training_raises(blobs: Blobs) -> None:
     )
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="not finite"):
         model.fit(1e3 * x, y)
+    assert not hasattr(model, "model_")
 
 
 def test_ctrl_c_ends_a_training_as_if_it_were_its_end(blobs: Blobs) -> None:

@@ -32,7 +32,7 @@ from xpnet.interop.sklearn.arrays import (
 from xpnet.interop.sklearn.measures import LOSSES
 from xpnet.interop.sklearn.network import fit_lbfgs, make_network, make_optimizer
 from xpnet.interop.sklearn.parameters import CONSTRAINTS
-from xpnet.interop.sklearn.storing import Stored
+from xpnet.interop.sklearn.storing import Stored, unchanged_by_failure
 from xpnet.interop.sklearn.targets import split
 from xpnet.interop.sklearn.training import Progress, Training, warn_of_the_end
 from xpnet.namespace import array_namespace
@@ -108,10 +108,25 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
         self._fit(X, y, sample_weight, incremental=False)
         return self
 
-    def _fit(self, x: Any, y: Any, weight: Any, *, incremental: bool) -> None:
+    def _fit(self, x: Any, y: Any, weight: Any, *, incremental: bool, **known: Any) -> None:
+        """Train new weights, or those there are; `known` attributes are set before."""
         where = f"{type(self).__name__}.{'partial_fit' if incremental else 'fit'}"
         self._check_settings(where, incremental)
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
+        with unchanged_by_failure(self):
+            self.__dict__.update(known)
+            x, y, weight = self._prepared(where, x, y, weight, first=first, incremental=incremental)
+            if first:
+                stopped = self._train(where, x, y, weight, incremental=incremental)
+        if not first:  # these weights have changed, so what was measured stays with them
+            stopped = self._train(where, x, y, weight, incremental=incremental)
+        if self.solver != "lbfgs" and not incremental:
+            warn_of_the_end(stopped, self.max_iter)
+
+    def _prepared(
+        self, where: str, x: Any, y: Any, weight: Any, *, first: bool, incremental: bool
+    ) -> tuple[Any, Array, Array | None]:
+        """Return samples, targets and weights where the network is, which is made if need be."""
         check_together(where, x, y=y, sample_weight=weight)
         at = place_for(where, x, self.backend, self.device)
         x, y = self._check(where, x, y, first=first, incremental=incremental)
@@ -121,7 +136,13 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
             x = place(x, self.model_)
         y = place(y, self.model_)
         weight = check_weight(where, x, weight)
-        weight = self._weigh(y, None if weight is None else place(weight, self.model_))
+        return x, y, self._weigh(y, None if weight is None else place(weight, self.model_))
+
+    def _train(
+        self, where: str, x: Any, y: Array, weight: Array | None, *, incremental: bool
+    ) -> str | None:
+        """Train the network; return what stopped that early."""
+        stopped = None
         if self.solver == "lbfgs":
             x = place(x.toarray(), self.model_) if sparse.issparse(x) else x
             fit_lbfgs(self, self.model_, LOSSES[self._loss()], x, y, weight)
@@ -129,8 +150,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
             stopped = self._fit_in_epochs(where, x, y, weight, incremental=incremental)
         self.model_.eval()
         _check_finite(where, self.model_, self.loss_)
-        if self.solver != "lbfgs" and not incremental:
-            warn_of_the_end(stopped, self.max_iter)
+        return stopped
 
     def _samples(self, x: Any, y: Any, *, reset: bool, **host: Any) -> tuple[Any, Any, list[Flag]]:
         """Return samples as floating-point numbers, targets, and what to check of their values.
@@ -195,7 +215,6 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
         self, where: str, x: Any, y: Array, weight: Array | None, *, incremental: bool
     ) -> str | None:
         """Train as the stochastic solvers do; return what stopped it early."""
-        training = self._trainer(anew=not incremental)
         progress = Progress(self, x.shape[0])
         held_out = None
         if self.early_stopping:
@@ -205,7 +224,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
             progress = Progress(self, x.shape[0], partial(self._validate, *held_out))
         size = self._size_of_batches(where, x.shape[0])
         self.n_iter_ = 0
-        history = training.fit(
+        history = self._trainer(anew=not incremental).fit(
             _batches(x, y, weight, size=size, rng=self._rng if self.shuffle else None),
             epochs=1 if incremental else self.max_iter,
             validation_data=None if held_out is None else _batches(*held_out, size=_PREDICTED),

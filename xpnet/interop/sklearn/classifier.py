@@ -212,14 +212,15 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
                 raise ValueError(
                     f"{where}: expected the classes of the first call, {self.classes_}, got {known}"
                 )
-            self.classes_ = known
-        elif not fitted:
+        elif fitted:
+            known = self.classes_
+        else:
             raise ValueError(f"{where}: classes must be passed on the first call to partial_fit")
         if self.class_weight == "balanced":
             raise ValueError(
                 f"{where}: class_weight='balanced' needs all samples at once; pass a dict"
             )
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True, classes_=known)
         return self
 
     def predict(self, X: Any) -> Array:  # noqa: N803

@@ -113,5 +113,5 @@ def fit_lbfgs(
             f"L-BFGS has not converged after {found.nit} iterations and {found.nfev} evaluations "
             f"of the loss ({found.message}); scale the data, or raise max_iter, max_fun or tol.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -1,10 +1,11 @@
-"""Fitted estimators as pickles, and as files without pickle."""
+"""Fitted estimators as pickles, as files without pickle, and as they were before a failure."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -19,13 +20,25 @@ from xpnet.namespace import is_array
 from xpnet.random import Generator
 from xpnet.transfer import to_host
 
-__all__ = ["Stored"]
+__all__ = ["Stored", "unchanged_by_failure"]
 
 _LIVE = ("model_", "_optimizer", "_rng", "_training")  # what is stored as numbers, or made again
 _SETTINGS: dict[type[optim.Optimizer], tuple[str, ...]] = {
     optim.Adam: ("learning_rate", "betas", "eps"),
     optim.SGD: ("learning_rate", "momentum", "nesterov"),
 }
+
+
+@contextlib.contextmanager
+def unchanged_by_failure(estimator: Any) -> Iterator[None]:
+    """Put the attributes of an estimator back if what is done in this context raises."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class Stored:
