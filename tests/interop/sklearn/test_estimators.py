@@ -265,6 +265,32 @@ def test_weights_that_weigh_nothing_or_less(blobs: Blobs, solver: str) -> None:
         MLPClassifier(solver=solver, class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(x, y)
 
 
+@pytest.mark.parametrize("sizes", [True, (True,), (5, True), (5.0,), [[5]], (5, 0)])
+def test_sizes_that_are_none(blobs: Blobs, sizes: Any) -> None:
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes must be > 0 and whole, got \["):
+        MLPClassifier(sizes).fit(*blobs)
+
+
+@quiet
+@pytest.mark.parametrize("sizes", [4, np.int64(4), (np.int32(4),), np.asarray([4])])
+def test_sizes(blobs: Blobs, sizes: Any) -> None:
+    model = MLPClassifier(sizes, max_iter=1).fit(*blobs)
+    assert [layer.shape for layer in model.coefs_] == [(4, 4), (4, 3)]
+
+
+@quiet
+def test_wrong_shares_of_validation_data(blobs: Blobs) -> None:
+    """They are told before anything of a training is touched."""
+    model = MLPRegressor(**SETTINGS, early_stopping=True, warm_start=True).fit(*blobs)
+    optimizer, random = model._optimizer, model._rng.state_dict()
+    with pytest.raises(ValueError, match=r"validation set is too small: 1 of 90 .* Increase"):
+        model.set_params(validation_fraction=0.01).fit(*blobs)
+    with pytest.raises(ValueError, match=r"No samples are left .* 90 .* Lower validation_fraction"):
+        model.set_params(validation_fraction=0.99).fit(*blobs)
+    assert model._optimizer is optimizer
+    assert model._rng.state_dict() == random
+
+
 def test_unfitted(blobs: Blobs) -> None:
     with pytest.raises(NotFittedError):
         MLPClassifier().predict(blobs[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import warnings
 from abc import ABC, abstractmethod
@@ -31,7 +32,7 @@ from xpnet.interop.sklearn.arrays import (
 )
 from xpnet.interop.sklearn.measures import LOSSES
 from xpnet.interop.sklearn.network import fit_lbfgs, make_network, make_optimizer
-from xpnet.interop.sklearn.parameters import CONSTRAINTS
+from xpnet.interop.sklearn.parameters import CONSTRAINTS, hidden_units
 from xpnet.interop.sklearn.storing import Stored, unchanged_by_failure
 from xpnet.interop.sklearn.targets import split
 from xpnet.interop.sklearn.training import Progress, Training, warn_of_the_end
@@ -175,11 +176,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _begin(self, at: Place, x: Any) -> None:
         """Make a new network, and forget what was measured."""
-        hidden = np.atleast_1d(self.hidden_layer_sizes).tolist()
-        if any(not isinstance(size, int) or size < 1 for size in hidden):
-            raise ValueError(
-                f"{type(self).__name__}: hidden_layer_sizes must be > 0 and whole, got {hidden}"
-            )
+        hidden = hidden_units(type(self).__name__, self.hidden_layer_sizes)
         units = [self.n_features_in_, *hidden, self.n_outputs_]
         self.n_layers_ = len(units)
         self._rng = self._generator()
@@ -246,13 +243,19 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _split(self, where: str, y: Array) -> tuple[Array, Array]:
         """Return the rows to train on and those to validate on."""
-        kept, others = split(y, self.validation_fraction, self._rng, self._strata(where, y))
-        if others.shape[0] < 2 or kept.shape[0] < 1:
+        samples, fraction = y.shape[0], self.validation_fraction
+        count = math.ceil(fraction * samples)
+        if count < 2:
             raise ValueError(
-                f"{where}: The validation set is too small: {others.shape[0]} of {y.shape[0]} "
-                "samples. Increase validation_fraction or give more data"
+                f"{where}: The validation set is too small: {count} of {samples} samples. Increase "
+                f"validation_fraction, which is {fraction}, or give more data"
             )
-        return kept, others
+        if count >= samples:
+            raise ValueError(
+                f"{where}: No samples are left to train on: all {samples} are validation data. "
+                f"Lower validation_fraction, which is {fraction}, or give more data"
+            )
+        return split(y, count, self._rng, self._strata(where, y))
 
     def _size_of_batches(self, where: str, samples: int) -> int:
         if self.batch_size == "auto":

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from xpnet.interop.sklearn.network import ACTIVATIONS
 
-__all__ = ["CONSTRAINTS"]
+__all__ = ["CONSTRAINTS", "hidden_units"]
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -44,3 +44,11 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "device": [str, None],
     "compile": ["boolean"],
 }
+
+
+def hidden_units(where: str, sizes: Any) -> list[int]:
+    """Return the width of each hidden layer, or raise."""
+    units = [sizes] if isinstance(sizes, Integral) else list(sizes)
+    if any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in units):
+        raise ValueError(f"{where}: hidden_layer_sizes must be > 0 and whole, got {units}")
+    return [int(n) for n in units]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from xpnet._typing import Array, HostArray
@@ -70,9 +68,9 @@ def counted(indices: Array, classes: int, weight: Array | None = None) -> Array:
 
 
 def split(
-    targets: Array, fraction: float, rng: Generator, strata: Array | None = None
+    targets: Array, count: int, rng: Generator, strata: Array | None = None
 ) -> tuple[Array, Array]:
-    """Return the rows to train on and those to validate on, drawn at random.
+    """Return the rows to train on, and `count` to validate on, drawn at random.
 
     With the indices of classes as `strata` each class has its share in both, to one sample.
     """
@@ -81,8 +79,7 @@ def split(
     xp = array_namespace(order)
     if strata is not None:
         order = xp.take(order, xp.argsort(xp.take(strata, order), stable=True))
-    count = math.ceil(fraction * samples)
-    held_out = ((np.arange(count) + 0.5) * (samples / max(1, count))).astype(np.int64)
+    held_out = ((np.arange(count) + 0.5) * (samples / count)).astype(np.int64)
     kept = np.delete(np.arange(samples), held_out)
     first, second = (xp.sort(xp.take(order, put_like(rows, order))) for rows in (kept, held_out))
     return first, second
