@@ -99,6 +99,18 @@ def test_scores_of_columns_and_of_wrong_shapes(quick: Any, blobs: Blobs) -> None
                 model.score(x, y[:89])
 
 
+def test_accuracies_are_quotients_of_counts(quick: Any) -> None:
+    """So they are those of the host, to the last digit."""
+    x = quick.asarray([[-1.0]] * 7 + [[1.0]] * 3)
+    y = np.asarray([0] * 6 + [1] * 4)
+    settings = SETTINGS | {"hidden_layer_sizes": (), "max_iter": 50, "batch_size": 10}
+    model = MLPClassifier(**settings).fit(x, quick.asarray(y, None))
+    assert model.score(x, quick.asarray(y, None)) == 0.9
+    weight = np.asarray([1.0] * 6 + [7.0] + [1.0] * 3)
+    assert model.score(x, y, quick.asarray(weight)) == pytest.approx(9 / 16, rel=1e-15)
+    assert model.score(x, y, quick.asarray(weight, "float32")) == 9 / 16
+
+
 def test_several_labels(quick: Any, blobs: Blobs) -> None:
     x, y = blobs
     several = np.stack([y == 0, y != 1], axis=1).astype(int)

@@ -40,7 +40,6 @@ from xpnet.namespace import array_namespace
 from xpnet.nn.modes import evaluating
 from xpnet.random import Generator
 from xpnet.train.place import place
-from xpnet.transfer import to_host
 
 __all__ = ["MLP", "is_stochastic"]
 
@@ -72,7 +71,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
         """Return the name of the loss."""
 
     @abstractmethod
-    def _score(self, outputs: Array, targets: Array, weight: Array | None) -> Array:
+    def _score(self, outputs: Array, targets: Array, weight: Array | None) -> float:
         """Return how good outputs of the network are."""
 
     def _weigh(self, targets: Array, weight: Array | None) -> Array | None:
@@ -269,7 +268,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
         return int(min(self.batch_size, samples))
 
     def _validate(self, x: Any, y: Array, weight: Array | None) -> float:
-        return float(to_host(self._score(self._forward(x), y, weight)))
+        return self._score(self._forward(x), y, weight)
 
     def _compute(self, x: Any) -> Array:
         """Return the outputs of the network for data of users, where it is."""

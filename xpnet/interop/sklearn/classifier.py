@@ -22,7 +22,8 @@ from xpnet.interop.sklearn.arrays import (
     put_where,
 )
 from xpnet.interop.sklearn.base import is_stochastic
-from xpnet.interop.sklearn.labels import Labelled, accuracy
+from xpnet.interop.sklearn.labels import Labelled
+from xpnet.interop.sklearn.measures import accuracy
 from xpnet.interop.sklearn.targets import distinct
 from xpnet.namespace import array_namespace
 from xpnet.special import expit, log_softmax, softmax, softplus
@@ -294,7 +295,7 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
         y = bring_targets(f"{type(self).__name__}.score", y, predicted)
         weight = bring(sample_weight, predicted)
-        return float(to_host(accuracy(predicted, y, None if weight is None else as_floats(weight))))
+        return accuracy(predicted, y, None if weight is None else as_floats(weight))
 
     def _probabilities(
         self, x: Any, of_classes: Callable[[Array], Array], of_log_odds: Callable[[Array], Array]

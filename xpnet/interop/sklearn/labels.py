@@ -21,13 +21,13 @@ from xpnet.interop.sklearn.arrays import (
     is_placed,
 )
 from xpnet.interop.sklearn.base import MLP
-from xpnet.interop.sklearn.measures import mean
+from xpnet.interop.sklearn.measures import accuracy
 from xpnet.interop.sklearn.targets import counted, distinct, encode
 from xpnet.namespace import array_namespace
 from xpnet.train.place import place
 from xpnet.transfer import to_host
 
-__all__ = ["Labelled", "accuracy"]
+__all__ = ["Labelled"]
 
 
 class Labelled(MLP):
@@ -163,7 +163,7 @@ class Labelled(MLP):
         check_flags(where, [(xp.all(counted(indices, len(self.classes_)) != 1), lonely)])
         return indices
 
-    def _score(self, outputs: Array, targets: Array, weight: Array | None) -> Array:
+    def _score(self, outputs: Array, targets: Array, weight: Array | None) -> float:
         decided = self._decide(outputs)
         if not self._is_multilabel():
             targets = array_namespace(targets).reshape(targets, (-1,))
@@ -197,13 +197,3 @@ def _column(y: Array) -> Array:
         stacklevel=5,
     )
     return y[:, 0]
-
-
-def accuracy(predicted: Array, truth: Array, weight: Array | None) -> Array:
-    """Return the accuracy."""
-    xp = array_namespace(predicted, truth)
-    right = predicted == truth
-    if right.ndim == 2:
-        right = xp.all(right, axis=1)
-    dtype = xp.float32 if weight is None else weight.dtype
-    return mean(xp.astype(right, dtype), weight)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from xpnet._typing import Array
 from xpnet.losses import binary_cross_entropy, cross_entropy, mse_loss
 from xpnet.losses.reduction import weigh
+from xpnet.metrics.counting import count
 from xpnet.namespace import array_namespace
 from xpnet.special import xlogy
+from xpnet.transfer import to_host
 
-__all__ = ["LOSSES", "mean", "r2"]
+__all__ = ["LOSSES", "accuracy", "r2"]
 
 
 def squared_error(outputs: Array, targets: Array, *, sample_weight: Array | None = None) -> Array:
@@ -38,7 +41,19 @@ LOSSES: dict[str, Callable[..., Array]] = {
 }
 
 
-def mean(values: Array, weight: Array | None) -> Array:
+def accuracy(predicted: Array, truth: Array, weight: Array | None) -> float:
+    """Return the share of right predictions; the counts are divided in double precision."""
+    xp = array_namespace(predicted, truth)
+    right = predicted == truth
+    if right.ndim == 2:
+        right = xp.all(right, axis=1)
+    if weight is None:
+        return float(to_host(count(right))) / float(right.shape[0])
+    hits, samples = to_host(xp.stack([count(right, weight), xp.sum(weight)])).tolist()
+    return float(hits / samples) if samples else math.nan
+
+
+def _mean(values: Array, weight: Array | None) -> Array:
     """Return the mean over the samples."""
     xp = array_namespace(values)
     if weight is None:
@@ -47,14 +62,15 @@ def mean(values: Array, weight: Array | None) -> Array:
     return xp.sum(weight * values, axis=0) / xp.sum(weight)
 
 
-def r2(predicted: Array, targets: Array, weight: Array | None) -> Array:
+def r2(predicted: Array, targets: Array, weight: Array | None) -> float:
     """Return the coefficient of determination, averaged over the outputs.
 
     Of targets that are all the same it is 1 if all predictions are right, and else 0.
     """
     xp = array_namespace(predicted, targets)
-    left = mean((targets - predicted) ** 2, weight)
-    all_ = mean((targets - mean(targets, weight)) ** 2, weight)
+    left = _mean((targets - predicted) ** 2, weight)
+    all_ = _mean((targets - _mean(targets, weight)) ** 2, weight)
     varies = all_ > 0
     constant = xp.astype(left == 0, left.dtype)
-    return xp.mean(xp.where(varies, 1 - left / xp.where(varies, all_, 1.0), constant))
+    each = xp.where(varies, 1 - left / xp.where(varies, all_, 1.0), constant)
+    return float(to_host(xp.mean(each)))

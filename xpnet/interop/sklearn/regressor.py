@@ -25,7 +25,6 @@ from xpnet.interop.sklearn.arrays import (
 from xpnet.interop.sklearn.base import MLP, is_stochastic
 from xpnet.interop.sklearn.measures import r2
 from xpnet.namespace import array_namespace
-from xpnet.transfer import to_host
 
 __all__ = ["MLPRegressor"]
 
@@ -227,7 +226,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         predicted = self.predict(X)
         y = as_floats(bring_targets(f"{type(self).__name__}.score", y, predicted))
         weight = bring(sample_weight, predicted)
-        return float(to_host(r2(predicted, y, None if weight is None else as_floats(weight))))
+        return r2(predicted, y, None if weight is None else as_floats(weight))
 
     def _check(
         self, where: str, x: Any, y: Any, *, first: bool, incremental: bool
@@ -269,5 +268,5 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
     def _predicted(self, outputs: Array) -> Array:
         return array_namespace(outputs).exp(outputs) if self.out_activation_ == "exp" else outputs
 
-    def _score(self, outputs: Array, targets: Array, weight: Array | None) -> Array:
+    def _score(self, outputs: Array, targets: Array, weight: Array | None) -> float:
         return r2(self._predicted(outputs), targets, weight)
