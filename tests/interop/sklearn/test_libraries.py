@@ -215,6 +215,20 @@ def test_distinct_labels(
     np.testing.assert_array_equal(lib.to_host(targets.encode(y, found)), indices)
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint64"])
+def test_labels_that_are_unsigned(quick: Any, blobs: Blobs, dtype: str) -> None:
+    """Some libraries have such numbers, but can do little with them."""
+    x, y = quick.asarray(blobs[0]), 40000 + blobs[1]
+    labels = quick.asarray(y, dtype)
+    model = MLPClassifier(**SETTINGS, compile=False).fit(x, labels)
+    predicted = model.predict(x)
+    assert predicted.dtype == labels.dtype
+    score = np.mean(quick.to_host(predicted) == y)
+    assert model.score(x, labels) == model.score(x, y) == score > 0.5
+    several = quick.asarray(np.stack([blobs[1] == 0, blobs[1] != 1], axis=1), dtype)
+    assert MLPClassifier(**SETTINGS, compile=False).fit(x, several).score(x, several) > 0.5
+
+
 def test_labels_that_are_texts_stay_on_the_host(quick: Any, blobs: Blobs) -> None:
     x, y = blobs
     names = np.array(["one", "three", "two"])[y]

@@ -27,6 +27,7 @@ from xpnet.interop.sklearn.measures import accuracy
 from xpnet.interop.sklearn.targets import distinct
 from xpnet.namespace import array_namespace
 from xpnet.special import expit, log_softmax, softmax, softplus
+from xpnet.special.indices import widen
 from xpnet.transfer import put_like, to_host
 
 __all__ = ["MLPClassifier"]
@@ -242,7 +243,10 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
             return chosen
         if not is_placed(X) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[chosen if isinstance(chosen, np.ndarray) else to_host(chosen)]
-        return array_namespace(chosen).take(put_like(self.classes_, chosen), chosen)
+        xp, classes = array_namespace(chosen), put_like(self.classes_, chosen)
+        if not xp.isdtype(classes.dtype, "integral"):
+            return xp.take(classes, chosen)
+        return xp.astype(xp.take(widen(classes), chosen), classes.dtype, copy=False)
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """Predict the probability of each class, or of each of several labels.

@@ -11,6 +11,7 @@ from xpnet.losses.reduction import weigh
 from xpnet.metrics.counting import count
 from xpnet.namespace import array_namespace
 from xpnet.special import xlogy
+from xpnet.special.indices import widen
 from xpnet.transfer import to_host
 
 __all__ = ["LOSSES", "accuracy", "r2"]
@@ -44,6 +45,8 @@ LOSSES: dict[str, Callable[..., Array]] = {
 def accuracy(predicted: Array, truth: Array, weight: Array | None) -> float:
     """Return the share of right predictions; the counts are divided in double precision."""
     xp = array_namespace(predicted, truth)
+    if xp.isdtype(predicted.dtype, "integral") and xp.isdtype(truth.dtype, "integral"):
+        predicted, truth = widen(predicted), widen(truth)
     right = predicted == truth
     if right.ndim == 2:
         right = xp.all(right, axis=1)
