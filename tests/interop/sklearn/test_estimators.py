@@ -377,6 +377,19 @@ def test_what_it_says(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
 # scikit-learn's tools
 
 
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_a_new_estimator_has_its_parameters_and_nothing_else(estimator: Any) -> None:
+    class Derived(estimator):  # type: ignore[misc]
+        def __init__(self, alpha: float = 0.5, *, extra: int = 3) -> None:
+            super().__init__(alpha=alpha)
+            self.extra = extra
+
+    assert vars(estimator(alpha=0.5)) == estimator().get_params() | {"alpha": 0.5}
+    derived = Derived(0.25, extra=4)
+    assert derived.get_params() == {"alpha": 0.25, "extra": 4}
+    assert vars(derived) == vars(estimator(alpha=0.25)) | {"extra": 4}
+
+
 @quiet
 def test_tools(blobs: Blobs) -> None:
     x, y = blobs

@@ -60,6 +60,12 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
     _parameter_constraints = CONSTRAINTS
     _training: Training | None
 
+    def _keep(self, given: dict[str, Any]) -> None:
+        """Make attributes of the parameters among these, and of nothing else."""
+        for name, value in given.items():
+            if name in self._parameter_constraints:
+                setattr(self, name, value)
+
     @abstractmethod
     def _check(
         self, where: str, x: Any, y: Any, *, first: bool, incremental: bool

@@ -166,7 +166,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
         device: str | None = None,
         compile: bool = True,
     ) -> None:
-        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+        self._keep(locals())
 
     @available_if(is_stochastic)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
