@@ -178,6 +178,21 @@ def test_sparse_samples(blobs: Blobs, kind: str, solver: str) -> None:
 
 
 @quiet
+def test_sparse_labels(blobs: Blobs, tmp_path: Path) -> None:
+    """They are predicted as what they were given as, as by scikit-learn's, and by copies."""
+    x, y = blobs
+    several = np.stack([y == 0, y != 1], axis=1).astype(int)
+    dense = MLPClassifier(**SETTINGS).fit(x, several)
+    model = MLPClassifier(**SETTINGS).fit(x, sparse.csc_array(several))
+    for each in (model, *copies(model, tmp_path)):
+        found = each.predict(x)
+        assert isinstance(found, sparse.csr_matrix)
+        np.testing.assert_array_equal(found.toarray(), dense.predict(x))
+        assert each.score(x, sparse.csr_matrix(several)) == dense.score(x, several)
+    assert isinstance(model.fit(x, several).predict(x), np.ndarray)
+
+
+@quiet
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames(blobs: Blobs, library: str) -> None:
     frames = pytest.importorskip(library)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn
+from scipy import sparse
 
 from xpnet.backend import host
 from xpnet.interop.sklearn import MLPClassifier, MLPRegressor, targets
@@ -119,8 +120,11 @@ def test_several_labels(quick: Any, blobs: Blobs) -> None:
     on_host.fit(x, several)
     quick.close(own.predict_proba(quick.asarray(x)), on_host.predict_proba(x), rtol=1e-8)
     np.testing.assert_array_equal(quick.to_host(own.predict(quick.asarray(x))), on_host.predict(x))
-    own_score = own.score(quick.asarray(x), quick.asarray(several, None))
-    assert own_score == pytest.approx(on_host.score(x, several))
+    for truth in (quick.asarray(several, None), several, sparse.csr_matrix(several)):
+        assert own.score(quick.asarray(x), truth) == on_host.score(x, several)
+    found = own.fit(quick.asarray(x), sparse.csr_matrix(several)).predict(quick.asarray(x))
+    found = found.toarray() if quick.backend is host() else quick.to_host(found)
+    np.testing.assert_array_equal(found, on_host.predict(x))
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 2: 0.5}])

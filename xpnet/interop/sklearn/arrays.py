@@ -180,7 +180,7 @@ def bring(x: Any, like: Array) -> Array | None:
 
 def bring_targets(where: str, y: Any, predicted: Array) -> Array:
     """Return targets where predictions are, as a vector if those are one, or raise."""
-    y = bring(y, predicted)
+    y = bring(y.toarray() if sparse.issparse(y) else y, predicted)
     if y.ndim == 2 and y.shape[1] == 1 and predicted.ndim == 1:
         y = y[:, 0]
     expected, given = tuple(predicted.shape), tuple(y.shape)

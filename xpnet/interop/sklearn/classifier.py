@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
@@ -236,11 +237,13 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
         Returns
         -------
         array, shape (samples,) or (samples, labels)
-            Where `X` is; labels that are no numbers are always in host memory.
+            Where `X` is; labels that are no numbers are always in host memory. Of several labels
+            that were sparse in `fit`, and data of host memory, a sparse matrix.
         """
         chosen = put_where(self._decide(self._compute(X)), X)
         if self._is_multilabel():
-            return chosen
+            as_matrix = self._sparse_labels and not is_placed(X)
+            return sparse.csr_matrix(chosen) if as_matrix else chosen
         if not is_placed(X) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[chosen if isinstance(chosen, np.ndarray) else to_host(chosen)]
         xp, classes = array_namespace(chosen), put_like(self.classes_, chosen)

@@ -39,6 +39,7 @@ class Labelled(MLP):
 
     classes_: HostArray
     class_weight: Any
+    _sparse_labels = False  # whether several labels were given, and are predicted, as a matrix
 
     def _check(
         self, where: str, x: Any, y: Any, *, first: bool, incremental: bool
@@ -48,6 +49,8 @@ class Labelled(MLP):
             if not is_placed(y):
                 y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y")
             check_length(where, x, y=y)
+        if first:
+            self._sparse_labels = sparse.issparse(y)
         y = y.toarray() if sparse.issparse(y) else y
         if is_placed(y):
             flags += finite("y", y)

@@ -23,6 +23,7 @@ from xpnet.transfer import to_host
 __all__ = ["Stored", "unchanged_by_failure"]
 
 _LIVE = ("model_", "_optimizer", "_rng", "_training")  # what is stored as numbers, or made again
+_PRIVATE = ("_recipe", "_no_improvement_count", "_sparse_labels")  # and fitted
 _SETTINGS: dict[type[optim.Optimizer], tuple[str, ...]] = {
     optim.Adam: ("learning_rate", "betas", "eps"),
     optim.SGD: ("learning_rate", "momentum", "nesterov"),
@@ -91,8 +92,7 @@ class Stored:
         fitted = {
             name: value
             for name, value in vars(self).items()
-            if (name.endswith("_") or name in ("_recipe", "_no_improvement_count"))
-            and name not in _LIVE
+            if (name.endswith("_") or name in _PRIVATE) and name not in _LIVE
         }
         described = {
             "class": type(self).__name__,
