@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet._typing import Array
 from xpnet.backend import owner
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, device_of
 
 __all__ = ["add_at", "add_at_twin", "copy", "set_at"]
 
@@ -37,7 +37,7 @@ def add_at(x: Array, values: Array, positions: Array) -> Array:
 def add_at_twin(x: Array, values: Array, positions: Array) -> Array:
     """See `add_at`; compares every position with every place."""
     xp = array_namespace(x)
-    places = xp.arange(x.shape[0], dtype=positions.dtype, device=x.device)
+    places = xp.arange(x.shape[0], dtype=positions.dtype, device=device_of(x))
     hits = xp.expand_dims(places, axis=1) == xp.expand_dims(positions, axis=0)
     return x + xp.sum(xp.where(hits, values, xp.zeros_like(values)), axis=1, dtype=x.dtype)
 

@@ -7,7 +7,7 @@ from typing import Any
 from xpnet._typing import Array, Device, DType, HostArray
 from xpnet.autodiff.tape import CONSTANT, TracedArray, raw
 from xpnet.backend import Backend, host, owner, selection
-from xpnet.namespace import array_namespace, dtype_kind, has_dtype
+from xpnet.namespace import array_namespace, device_of, dtype_kind, has_dtype
 from xpnet.scatter import copy
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
@@ -78,7 +78,7 @@ def asarray(
     else:
         _check_numbers(x, x)
         x = native(x)
-        if device is not None and x.device != device:
+        if device is not None and device_of(x) not in (None, device):
             x = backend.from_host(backend.to_host(x), device=device)
     if dtype is None:
         return x
@@ -123,14 +123,14 @@ def put_like(array: HostArray, like: Array) -> Array:
     """Copy a host array to the library and device of `like`; an unknown library makes its own."""
     backend, array = owner(type(like)), native(array)
     if backend is not None:
-        return backend.from_host(array, device=like.device)
-    return array_namespace(like).asarray(array, device=like.device)
+        return backend.from_host(array, device=device_of(like))
+    return array_namespace(like).asarray(array, device=device_of(like))
 
 
 def copy_like(array: Array, like: Array) -> Array:
     """Copy an array of any library to the library, device and dtype of `like`."""
     xp = array_namespace(like)
-    moves = array_namespace(array) is not xp or array.device != like.device
+    moves = array_namespace(array) is not xp or device_of(array) != device_of(like)
     array = put_like(narrow(to_host(array), like), like) if moves else copy(array)
     return xp.astype(array, like.dtype, copy=False)
 

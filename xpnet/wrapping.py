@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from xpnet._typing import Array, Device, DType, Namespace
 from xpnet.aliasing import OUTSIDE, Group, claim
 from xpnet.errors import TracedArrayError
-from xpnet.namespace import COMPLEX, REAL, array_namespace, dtype_kind
+from xpnet.namespace import COMPLEX, REAL, array_namespace, device_of, dtype_kind
 from xpnet.scatter import add_at, copy, set_at
 from xpnet.standard import CONSTANTS, DTYPES, EXTENSIONS, FUNCTIONS, OPERATORS
 
@@ -83,7 +83,7 @@ class WrappedArray:
     @property
     def device(self) -> Device:
         """Where the elements are."""
-        return self.value.device
+        return device_of(self.value)
 
     @property
     def T(self) -> Array:  # noqa: N802 - the standard's name

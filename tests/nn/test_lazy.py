@@ -18,8 +18,8 @@ WAITING = (
     "model.initialize(x)"
 )
 INSIDE = (
-    "Linear: its parameters are made by the first batch, which must not come inside of xn.grad; "
-    "call model(x) once before, or model.initialize(x)"
+    "Linear: its parameters are made by the first batch, which must not come inside of xn.grad or "
+    "a transformation of the library; call model(x) once before, or model.initialize(x)"
 )
 
 

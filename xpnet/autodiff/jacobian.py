@@ -12,7 +12,7 @@ from xpnet._typing import Array, Tree
 from xpnet.autodiff.products import Call, linearized
 from xpnet.autodiff.run import name_of
 from xpnet.autodiff.transform import grad
-from xpnet.namespace import REAL, array_namespace, dtype_kind
+from xpnet.namespace import REAL, array_namespace, device_of, dtype_kind
 
 __all__ = ["hessian", "jacobian"]
 
@@ -140,7 +140,7 @@ def _units(structure: Tree, which: int) -> Iterator[Tree]:
     leaves = [_zeros(x) for x in tree.leaves(structure)]
     x = leaves[which]
     xp, n = array_namespace(x), _size(x)
-    places = xp.arange(n, device=x.device)
+    places = xp.arange(n, device=device_of(x))
     for element in range(n):
         one = xp.reshape(xp.astype(places == element, x.dtype), x.shape)
         yield _refill(structure, [*leaves[:which], one, *leaves[which + 1 :]])
@@ -150,7 +150,7 @@ def _join(parts: list[Array], y: Array, x: Array, *, axis: int) -> Array:
     """Put derivatives of `y` by `x` together, one row (axis 0) or column (axis -1) each."""
     xp, shape = array_namespace(y, x), (*y.shape, *x.shape)
     if not parts:
-        return xp.zeros(shape, dtype=y.dtype, device=y.device)
+        return xp.zeros(shape, dtype=y.dtype, device=device_of(y))
     return xp.reshape(xp.stack(parts, axis=axis), shape)
 
 

@@ -9,6 +9,7 @@ from xpnet import tree
 from xpnet._typing import Array, Tree
 from xpnet.autodiff.level import Level
 from xpnet.autodiff.tape import TracedArray, backward, refuse_escaped
+from xpnet.namespace import device_of
 
 __all__ = ["Run", "name_of"]
 
@@ -76,7 +77,7 @@ class Run:
 
     def one(self, value: TracedArray) -> Array:
         """Return the gradient of a number with respect to itself."""
-        return self._level.below.ones((), dtype=value.dtype, device=value.device)
+        return self._level.below.ones((), dtype=value.dtype, device=device_of(value))
 
     def pull(
         self, seeds: Iterable[tuple[TracedArray, Array]], *, keep: bool = False

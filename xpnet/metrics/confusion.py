@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from xpnet._typing import Array
 from xpnet.metrics.counting import classify
 from xpnet.metrics.metric import Metric
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, device_of
 from xpnet.scatter import add_at, copy
 
 __all__ = ["ConfusionMatrix", "confusion_matrix"]
@@ -62,7 +62,7 @@ class ConfusionMatrix(Metric):
             amount = xp.astype(legal, cell.dtype)
         else:
             amount = xp.where(legal, found.weight, 0.0)
-        cells = xp.zeros((n * n,), dtype=amount.dtype, device=amount.device)
+        cells = xp.zeros((n * n,), dtype=amount.dtype, device=device_of(amount))
         return {"matrix": xp.reshape(add_at(cells, amount, cell), (n, n))}
 
     def result(self, totals: Mapping[str, Array]) -> Array:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from xpnet._typing import Array, DType, Namespace
 from xpnet.losses.reduction import check_predictions, spread
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, device_of
 
 __all__ = [
     "Classes",
@@ -109,7 +109,7 @@ def classify(
 def as_indices(classes: Array) -> Array:
     """Return integers or booleans in the dtype of indices."""
     xp = array_namespace(classes)
-    defaults = xp.__array_namespace_info__().default_dtypes(device=classes.device)
+    defaults = xp.__array_namespace_info__().default_dtypes(device=device_of(classes))
     return xp.astype(classes, defaults["indexing"], copy=False)
 
 
@@ -149,7 +149,7 @@ def ratio(numerator: Array, denominator: Array, otherwise: float) -> Array:
 
 def widest(xp: Namespace, like: Array) -> DType:
     """Return the widest real floating-point dtype on the device of an array."""
-    there = xp.__array_namespace_info__().dtypes(device=like.device, kind="real floating")
+    there = xp.__array_namespace_info__().dtypes(device=device_of(like), kind="real floating")
     return there.get("float64", xp.float32)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xpnet._typing import Array, Device, DType
 from xpnet.autodiff import stop_gradient
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, device_of
 from xpnet.nn import init
 from xpnet.nn.module import Module, Parameter
 from xpnet.random import Generator
@@ -88,7 +88,7 @@ class Embedding(Module):
         weight = init.normal(shape, rng=rng, dtype=dtype, device=device)
         if self.padding_idx is not None:
             xp = array_namespace(weight)
-            rows = xp.arange(num_embeddings, device=weight.device)
+            rows = xp.arange(num_embeddings, device=device_of(weight))
             weight = xp.where(xp.expand_dims(rows == self.padding_idx, axis=1), 0.0, weight)
         self.weight = Parameter(weight)
 

@@ -12,6 +12,7 @@ from xpnet._typing import Array, Device, DType
 from xpnet.autodiff.tape import TracedArray
 from xpnet.backend import owner, use_backend
 from xpnet.errors import TracedArrayError
+from xpnet.namespace import device_of
 from xpnet.nn.module import Module
 from xpnet.random import Generator, default_generator
 from xpnet.state import Role, changes
@@ -77,15 +78,17 @@ class Lazy(Module):
         Raises
         ------
         TracedArrayError
-            If the first batch comes inside of ``xn.grad``: its parameters would be no argument.
+            If the first batch comes inside of ``xn.grad``, where its parameters would be no
+            argument, or of a transformation of the library, which would keep them.
         TypeError
             If `x` is of a library without a backend.
         """
         name = type(self).__name__
-        if isinstance(x, TracedArray):
+        if isinstance(x, TracedArray) or device_of(x) is None:
             raise TracedArrayError(
                 f"{name}: its parameters are made by the first batch, which must not come inside "
-                "of xn.grad; call model(x) once before, or model.initialize(x)"
+                "of xn.grad or a transformation of the library; call model(x) once before, or "
+                "model.initialize(x)"
             )
         backend = owner(type(x))
         if backend is None:

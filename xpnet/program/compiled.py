@@ -18,7 +18,7 @@ from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import owner
 from xpnet.errors import CompileError
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import array_namespace, device_of, is_array
 from xpnet.program.clean import clean
 from xpnet.program.entering import Entered
 from xpnet.program.explain import explain
@@ -209,7 +209,7 @@ class Compiled(Generic[P, R]):
         arguments, statefuls = self._look(leaves)
         given = [leaves[n] for n in arguments.arrays]
         arrays = given + [group[0].array for group in self._state.groups]
-        if any(isinstance(array, WrappedArray) for array in arrays):
+        if any(isinstance(x, WrappedArray) or device_of(x) is None for x in arrays):
             return self._function(*args, **kwargs)
         if not arrays:
             raise CompileError(
@@ -232,7 +232,7 @@ class Compiled(Generic[P, R]):
             entered.lift(self._state)
             inner_args, inner_kwargs = tree.map(enter, (args, kwargs))
             result = self._function(*inner_args, **inner_kwargs)
-            repeats = entered.leave()
+            repeats = entered.leave() and recording.is_placed
             if repeats:
                 changed = [(x, slot) for x, slot in before if entered.changes(slot)]
                 slots = [slot for _, slot in changed]

@@ -13,7 +13,7 @@ from xpnet.aliasing import OUTSIDE, Hidden, share
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.tape import TracedArray
 from xpnet.errors import CompileError
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import array_namespace, device_of, is_array
 from xpnet.program.host import HostNumber, recorder
 from xpnet.program.lines import refuse
 from xpnet.standard import RESULTS
@@ -101,11 +101,16 @@ class Recording:
         recorder.reset(self._token)
         self.closed = True
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether all arrays are on a device; they are not while the library itself records."""
+        return all(x.device is not None for x in self.kinds if isinstance(x, Like))
+
     def place(self, x: Any) -> int:
         """Make room for one more array or number."""
         if is_array(x):
             strides = getattr(x, "strides", None)
-            x = Like(type(x), tuple(x.shape), x.dtype, x.device, strides)
+            x = Like(type(x), tuple(x.shape), x.dtype, device_of(x), strides)
         self.kinds.append(x)
         return len(self.kinds) - 1
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet._typing import Array
 from xpnet.errors import CompileError
-from xpnet.namespace import is_array
+from xpnet.namespace import device_of, is_array
 from xpnet.state import Reference, Slot, Stateful, changes
 
 __all__ = [
@@ -69,7 +69,7 @@ class Arguments:
                 keys.append(value_key(x))
         self.key = tuple(keys)
         self._types = list(map(type, leaves))
-        self._known = self._likes(leaves)
+        self._known = [array_key(leaves[n])[1:] for n in self.arrays]
         self._values = [value_key(leaves[n]) for n in self._others]
 
     def are_like(self, leaves: list[Any]) -> bool:
@@ -93,9 +93,9 @@ class Arguments:
         return list(map(_look, map(leaves.__getitem__, self.arrays)))
 
 
-def array_key(x: Array) -> Hashable:
+def array_key(x: Array) -> tuple[Any, ...]:
     """Return what does not change between the arrays that one program takes."""
-    return type(x), tuple(x.shape), x.dtype, x.device
+    return type(x), tuple(x.shape), x.dtype, device_of(x)
 
 
 def _check_hashable(name: str, x: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet._typing import Array, Device, Namespace
 from xpnet.backend import Backend, owner
+from xpnet.namespace import device_of
 from xpnet.program.host import recorder
 from xpnet.random.threefry import encrypt
 
@@ -48,6 +49,8 @@ def encrypted_blocks(
         if not isinstance(known, int):
             return known(*keys, number)
     words = _blocks(xp, count, device, keys, number)
+    if device_of(words[0]) is None:  # the library itself records, and a program would keep that
+        return words
     backend = owner(type(words[0]))
     after = None if backend is None else backend.replay_after(integers=True)
     if backend is not None and after is not None and count <= _LARGEST:

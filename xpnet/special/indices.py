@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnet._typing import Array, DType
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, device_of
 
 __all__ = ["one_hot", "widen"]
 
@@ -35,7 +35,7 @@ def one_hot(indices: Array, n: int, /, *, dtype: DType | None = None) -> Array:
     """
     xp = array_namespace(indices)
     indices = widen(indices)
-    classes = xp.arange(n, dtype=indices.dtype, device=indices.device)
+    classes = xp.arange(n, dtype=indices.dtype, device=device_of(indices))
     hot = indices[..., None] == classes
     return hot if dtype is None else xp.astype(hot, dtype)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from xpnet._typing import Array
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, device_of
 from xpnet.scatter import add_at
 
 __all__ = ["scatter_add"]
@@ -46,7 +46,7 @@ def scatter_add(x: Array, indices: Array, values: Array, /, *, axis: int = 0) ->
     """
     xp = array_namespace(x, indices, values)
     n = math.prod(x.shape)
-    places = xp.reshape(xp.arange(n, device=x.device), x.shape)
+    places = xp.reshape(xp.arange(n, device=device_of(x)), x.shape)
     places = xp.take(places, indices, axis=axis)
     values = xp.broadcast_to(xp.astype(values, x.dtype, copy=False), places.shape)
     flat = xp.asarray(xp.reshape(x, (n,)), copy=True)

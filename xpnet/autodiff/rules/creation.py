@@ -8,7 +8,7 @@ from xpnet._typing import Array, Namespace
 from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.rules.tables import composed, one
 from xpnet.autodiff.tape import fresh, lift, raw
-from xpnet.namespace import is_array
+from xpnet.namespace import device_of, is_array
 from xpnet.wrapping import WrappedArray
 
 __all__ = ["asarray", "from_dlpack", "full", "full_like", "meshgrid", "to_device", "tril", "triu"]
@@ -38,7 +38,7 @@ def to_device(
     stream: Any = None,
 ) -> Array:
     """d to_device(x) = to_device(dx), so the gradient moves back."""
-    return xp.asarray(grad, device=x.device)
+    return xp.asarray(grad, device=device_of(x))
 
 
 @composed
@@ -56,7 +56,7 @@ def asarray(
     if isinstance(obj, (list, tuple)) and _holds_traced(obj):
         obj, copy = xp.stack([xp.asarray(member, device=device) for member in obj]), False
     if isinstance(obj, WrappedArray):
-        if device is not None and device != obj.device:
+        if device is not None and device != device_of(obj):
             obj = obj.to_device(device)
         if dtype is not None and dtype != obj.dtype:
             return xp.astype(obj, dtype)

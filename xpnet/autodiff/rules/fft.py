@@ -12,6 +12,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import one
+from xpnet.namespace import device_of
 
 __all__ = ["resize"]
 
@@ -25,7 +26,7 @@ def resize(xp: Namespace, x: Array, n: int, axis: int = -1) -> Array:
     missing = n - x.shape[axis]
     if missing > 0:
         shape = (*x.shape[:axis], missing, *x.shape[axis + 1 :])
-        return xp.concat([x, xp.zeros(shape, dtype=x.dtype, device=x.device)], axis=axis)
+        return xp.concat([x, xp.zeros(shape, dtype=x.dtype, device=device_of(x))], axis=axis)
     return x if missing == 0 else x[(slice(None),) * axis + (slice(0, n), ...)]
 
 
@@ -134,7 +135,7 @@ def ihfft(
 
 def _counts(xp: Namespace, half: Array, n: int, axis: int, dtype: Any) -> Array:
     """Return how often each element of a half spectrum stands in the whole one of length `n`."""
-    k = xp.arange(half.shape[axis], device=half.device)
+    k = xp.arange(half.shape[axis], device=device_of(half))
     counts = 2 - xp.astype((k == 0) | (2 * k == n), dtype)
     return xp.reshape(counts, (-1, *(1,) * (half.ndim - 1 - axis % half.ndim)))
 

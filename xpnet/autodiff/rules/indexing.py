@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import one, two
+from xpnet.namespace import device_of
 from xpnet.scatter import add_at as scatter_add
 from xpnet.scatter import set_at as scatter
 
@@ -22,8 +23,8 @@ def gathered(
     Each is added where its element came from, which picking from the positions tells.
     """
     n = math.prod(shape)
-    places = xp.reshape(xp.arange(n, device=grad.device), shape)
-    zeros = xp.zeros((n,), dtype=grad.dtype, device=grad.device)
+    places = xp.reshape(xp.arange(n, device=device_of(grad)), shape)
+    zeros = xp.zeros((n,), dtype=grad.dtype, device=device_of(grad))
     positions = xp.reshape(gather(places), (-1,))
     return xp.reshape(scatter_add(zeros, xp.reshape(grad, (-1,)), positions), shape)
 
@@ -33,7 +34,7 @@ def getitem(xp: Namespace, grad: Array, out: Array, x: Array, key: Any, /) -> Ar
     """d x[key] = dx[key]: gradients go back to where their elements came from, zeros elsewhere."""
     if _holds_integers(xp, key):
         return gathered(xp, grad, x.shape, lambda places: places[key])
-    zeros = xp.zeros(x.shape, dtype=grad.dtype, device=grad.device)
+    zeros = xp.zeros(x.shape, dtype=grad.dtype, device=device_of(grad))
     keys = key if isinstance(key, tuple) else (key,)
     if any(k is None for k in keys):  # added axes, which not every library can assign to
         key = tuple(k for k in keys if k is not None)
@@ -95,8 +96,8 @@ def set_at(
         return grad_a, None
     grad_b = grad[key]
     if _holds_integers(xp, key):
-        order = xp.reshape(xp.arange(math.prod(grad_b.shape), device=grad.device), grad_b.shape)
-        kept = scatter(xp.zeros(grad.shape, dtype=order.dtype, device=grad.device), order, key)
+        order = xp.reshape(xp.arange(math.prod(grad_b.shape), device=device_of(grad)), grad_b.shape)
+        kept = scatter(xp.zeros(grad.shape, dtype=order.dtype, device=device_of(grad)), order, key)
         grad_b = xp.where(kept[key] == order, grad_b, 0.0)
     return grad_a, grad_b
 

@@ -33,7 +33,7 @@ from xpnet.autodiff.rules.statistical import conjugate, spread
 from xpnet.autodiff.rules.tables import composed, one, several, two
 from xpnet.autodiff.tape import lift, raw
 from xpnet.errors import MissingRuleError
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, device_of
 
 __all__: list[str] = []
 
@@ -44,7 +44,7 @@ def _h(xp: Namespace, x: Array) -> Array:
 
 
 def _eye(xp: Namespace, like: Array) -> Array:
-    return xp.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+    return xp.eye(like.shape[-1], dtype=like.dtype, device=device_of(like))
 
 
 def _row(xp: Namespace, x: Array) -> Array:
@@ -109,7 +109,7 @@ def outer(xp: Namespace, base: Any, x1: Array, x2: Array, /) -> Array:
 def diagonal(xp: Namespace, grad: Array, out: Array, x: Array, /, *, offset: int = 0) -> Array:
     """d diag(A) = diag(dA): element i goes to row i, or to column i where `offset` is negative."""
     rows, columns = x.shape[-2:]
-    eye = xp.eye(rows, columns, k=offset, dtype=grad.dtype, device=grad.device)
+    eye = xp.eye(rows, columns, k=offset, dtype=grad.dtype, device=device_of(grad))
     if offset < 0:
         return eye * _row(xp, resize(xp, grad, columns))
     return eye * _column(xp, resize(xp, grad, rows))

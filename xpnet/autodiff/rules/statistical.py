@@ -7,6 +7,7 @@ from typing import Any
 
 from xpnet._typing import Array, Namespace
 from xpnet.autodiff.rules.tables import one
+from xpnet.namespace import device_of
 
 __all__ = ["conjugate", "divided", "spread"]
 
@@ -227,5 +228,5 @@ def cumulative_prod(
 
 def _shifted(xp: Namespace, x: Array, by: int) -> Array:
     """Move elements along the last axis to the front, zeros following."""
-    end = xp.zeros((*x.shape[:-1], min(by, x.shape[-1])), dtype=x.dtype, device=x.device)
+    end = xp.zeros((*x.shape[:-1], min(by, x.shape[-1])), dtype=x.dtype, device=device_of(x))
     return xp.concat([x[..., min(by, x.shape[-1]) :], end], axis=-1)
