@@ -56,7 +56,13 @@ class _Compiled(Printed):
                 # changed, so what is wrong with these themselves will be raised again.
                 result = plain(*arguments)
                 reason = textwrap.shorten(str(error), 200, placeholder="...")
-                self._fall_back(f"{type(error).__name__}: {reason}")
+                reason = f"{type(error).__name__}: {reason}"
+                self._fall_back(reason)
+                warnings.warn(
+                    f"xn.compile: torch.compile failed, and the step runs as it is: {reason}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
                 return result
 
         quiet: Step = torch.no_grad()(step)  # else it would follow what the program computes
@@ -90,12 +96,15 @@ def _compile(program: Program, arguments: tuple[Any, ...]) -> Step:
     ]
 
     def enter(arguments: tuple[Any, ...]) -> list[Any]:
-        """Return the arrays and two more with the numbers, which as numbers would be constants."""
+        """Return the arrays and two more with the numbers, which as numbers would be constants.
+
+        Which functions are traced depends on how arrays lie, so all of them lie by rows.
+        """
         pairs = list(zip(arguments[arrays:], integers, strict=True))
         floats = [number for number, is_integer in pairs if not is_integer]
         ints = [number for number, is_integer in pairs if is_integer]
         return [
-            *arguments[:arrays],
+            *(array.contiguous() for array in arguments[:arrays]),
             torch.tensor(floats, dtype=torch.float64, device=device),
             torch.tensor(ints, dtype=torch.int64, device=device),
         ]

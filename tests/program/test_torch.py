@@ -128,6 +128,28 @@ def test_arrays_of_another_layout_are_welcome(dynamo: Any) -> None:
     assert "engine: torch.compile" in step.explain()
 
 
+LAYOUTS = {
+    "columns": lambda: torch.arange(12.0).reshape(3, 4).T,
+    "every other": lambda: torch.arange(24.0).reshape(4, 6)[:, ::2],
+    "spread": lambda: torch.arange(3.0).expand(4, 3),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_compiled_takes_any_layout(graphs: list[Any], layout: str, first: bool) -> None:
+    """What is traced of `reshape` is a view, which there is of one layout and not of another."""
+
+    def flat(x: Any) -> Any:
+        return xn.array_namespace(x).reshape(x, (-1,)) * 2
+
+    step, given = xn.compile(flat), [LAYOUTS[layout](), torch.arange(12.0).reshape(4, 3)]
+    for x in (given if first else given[::-1]) * 2:
+        assert torch.equal(step(x), flat(x))
+    assert "engine: torch.compile" in step.explain()
+    assert len(graphs) == step.recordings == 1
+
+
 def test_autograd_stays_off(graphs: list[Any]) -> None:
     step = xn.compile(lambda x: x * 2)
     x = torch.ones(2, requires_grad=True)
@@ -140,7 +162,9 @@ def test_a_compiler_that_is_missing(dynamo: Any) -> None:
     config = pytest.importorskip("torch._inductor.config")
     with config.patch({"cpp.cxx": ("/nowhere/c++",), "force_disable_caches": True}):
         expected, _ = train(5, compiled=False)
-        actual, step = train(5, compiled=True)
+        with pytest.warns(RuntimeWarning, match="(?s)runs as it is: .*/nowhere/c") as warned:
+            actual, step = train(5, compiled=True)
+    assert len(warned) == 1
     assert_close(actual, expected, rtol=0)
     engine, note = step.explain().split("\n")[1:3]
     assert engine == "engine: the functions of the library, one by one"
