@@ -255,6 +255,18 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda x: x + 1 if x.shape[0] > 2 else x * 2,
         r"which functions are called .*multiply for 2 rows, add for 3 rows, .*at {line}",
     ),
+    "a branch on a single row": (
+        lambda x: x + 1 if x.shape[0] == 1 else x * 2,
+        r"which functions are called .*multiply for 61 rows, add for 1 row\), at {line}",
+    ),
+    "a number for a single row": (
+        lambda x: x * (3 if x.shape[0] == 1 else 2),
+        r"a number is \(2, 2, 2, 3\) for batches of \(2, 3, 61, 1\) rows",
+    ),
+    "another shape for a single row": (
+        lambda x: xn.array_namespace(x).reshape(x, (1, 2, 3) if x.shape[0] == 1 else (-1, 6)),
+        "the dtype or number of axes of an array depends on the size of the batch, at {line}",
+    ),
     "more calls for larger batches": (
         lambda x: x + 1 if x.shape[0] < 9 else x + 1 + 1,
         "nothing for 3 rows, add for 61 rows.*, at {line}",
@@ -265,7 +277,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "a length that is not linear": (
         lambda x: x[: x.shape[0] // 2],
-        "xp.getitem, at {line}: a number is \\(1, 1, 30\\) for batches of \\(2, 3, 61\\) rows",
+        "xp.getitem, at {line}: a number is \\(1, 1, 30, 0\\) for batches of .* rows, which is not",
     ),
     "a dtype of the batch": (
         lambda x: xn.array_namespace(x).astype(

@@ -72,6 +72,7 @@ CASES: dict[str, list[Any]] = {
     "broadcast_arrays": [lambda xp, x: xp.broadcast_arrays(x[:, :1], x)[0]],
     "broadcast_to": [
         lambda xp, x: xp.broadcast_to(x[:, :1], x.shape),
+        lambda xp, x: xp.broadcast_to(x[:1], x.shape),
         lambda xp, x: xp.broadcast_to(xp.asarray(2.0, dtype=x.dtype), x.shape),
         lambda xp, x: xp.broadcast_to(xp.zeros_like(x[:, :1]), x.shape),
     ],
@@ -138,6 +139,7 @@ CASES: dict[str, list[Any]] = {
     ],
     "getitem": [
         lambda xp, x: x[:, 1:],
+        lambda xp, x: x[:2] - x[:1],
         lambda xp, x: x[..., None],
         lambda xp, x: x[:, 0],
         lambda xp, x: x[:, -1],
