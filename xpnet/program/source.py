@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import linecache
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +37,7 @@ _INFIX = {
     "xor": "^",
 }
 _PREFIX = {"neg": "-", "pos": "+", "invert": "~"}
+_numbers = itertools.count(1)  # of the programs
 
 
 class Printed:
@@ -63,10 +67,14 @@ class Printed:
         self.alone: list[tuple[str, str]] = []
 
     def function(self) -> Callable[..., Any]:
-        """Return the function that the source defines."""
-        scope = dict(self.scope)
-        exec(compile(self.source, "<xpnet program>", "exec"), scope)
-        return scope["step"]  # type: ignore[no-any-return]
+        """Return the function that the source defines; tracebacks show its lines."""
+        scope, file = dict(self.scope), f"<xpnet program {next(_numbers)}>"
+        exec(compile(self.source, file, "exec"), scope)
+        step: Callable[..., Any] = scope["step"]
+        lines = self.source.splitlines(keepends=True)
+        linecache.cache[file] = len(self.source), None, lines, file
+        weakref.finalize(step, linecache.cache.pop, file, None).atexit = False
+        return step
 
 
 def print_program(program: Program) -> Printed:
