@@ -13,7 +13,11 @@ __all__ = ["JAXBackend"]
 
 
 class Jitted(Printed):
-    """Source that XLA compiles when it runs for the first time."""
+    """Source that XLA compiles when it runs for the first time.
+
+    State is not donated: Ctrl-C comes when a run has ended and before its results are kept, so the
+    model would be lost with the buffers that it had given away, and so it would after an error.
+    """
 
     def function(self) -> Any:
         """See `Printed.function`."""
