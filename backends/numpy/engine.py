@@ -84,6 +84,7 @@ class Planned(Printer):
         # For a dtype an array, and the names of its elements by the host number that is put there.
         self._boxes: dict[Any, tuple[Any, dict[int, str]]] = {}
         self._constant: dict[Any, Any] = {}  # arrays that have one number everywhere
+        self._copied: set[int] = set()  # places of the state that the first run copies
         self.fixed: dict[int, Any] = dict(program.constants)
         memory = [empty((size,), np.uint8) for size in self.plan.buffers]
         seen: dict[Any, Any] = {}  # NumPy is faster in place with one array than with two views
@@ -106,6 +107,8 @@ class Planned(Printer):
                 like, order = program.kinds[old], "F" if old in self.turned else "C"
                 names.append(self.names[old])
                 kinds.append((like.shape, like.dtype, order, self.plan.stays(old, new)))
+                if self.plan.stays(old, new):
+                    self._copied.add(old)
         if names:
             listed = ", ".join(names)
             lines.append(f"[{listed}] = {self.bind('whole', Whole(kinds))}({listed})")
@@ -123,7 +126,7 @@ class Planned(Printer):
         ]
         kept = sum(self.plan.stays(old, new) for old, new in changed)
         buffers = [*self.plan.buffers, *(array.nbytes for array in self._constant.values())]
-        printed.engine = self.engine
+        printed.engine, printed.copied = self.engine, frozenset(self._copied)
         printed.notes.append(
             f"memory: {len(buffers)} buffers of {sum(buffers):,} bytes; of the "
             f"{len(changed)} arrays of the state that change, {kept} do so where they are"

@@ -110,32 +110,38 @@ class Whole:
     ----------
     kinds : list of (tuple of int, dtype, str, bool)
         For each the shape and dtype that it had, its order in memory, and whether the run writes
-        into it. Such a one is moved to where a cache line begins, once and for all; others would
-        have to be moved in every run.
+        into it. Such a one is copied the first time, and later if it has no longer the order, or
+        starts elsewhere than a cache line; others would have to be copied in every run.
     """
 
     def __init__(self, kinds: list[tuple[tuple[int, ...], Any, str, bool]]) -> None:
         self._kinds = kinds
-        self._known: list[Any] = []  # weak references to those that were so already
+        self._known: list[Any] | None = None  # weak references to those that were so already
 
     def __call__(self, *arrays: Any) -> Any:
         """Return the arrays; copies of those that somebody has laid out otherwise."""
         if self._known and all(map(is_, [known() for known in self._known], arrays)):
             return arrays
-        whole = [_whole(x, *kind) for x, kind in zip(arrays, self._kinds, strict=True)]
+        first = self._known is None
+        whole = [_whole(x, *kind, first=first) for x, kind in zip(arrays, self._kinds, strict=True)]
         self._known = list(map(ref, whole)) if all(map(is_, whole, arrays)) else []
         return whole
 
 
-def _whole(array: Any, shape: tuple[int, ...], dtype: Any, order: Any, is_written: bool) -> Any:
+def _whole(
+    array: Any, shape: tuple[int, ...], dtype: Any, order: Any, is_written: bool, *, first: bool
+) -> Any:
     if array.shape != shape or array.dtype != dtype:
         raise TypeError(
             f"expected an array of shape {shape} and {dtype} in a model or optimizer, as when the "
             f"step was recorded, found shape {array.shape} and {array.dtype}; it was replaced by "
             "hand, write into it instead: x[...] = new"
         )
-    array = np.asarray(array, order=order)
-    if not is_written or is_aligned(array):
+    if not is_written:
+        return np.asarray(array, order=order)
+    flags = array.flags
+    is_ordered = flags.f_contiguous if order == "F" else flags.c_contiguous
+    if is_ordered and is_aligned(array) and not first:
         return array
     moved = empty(shape, dtype, order)
     moved[...] = array

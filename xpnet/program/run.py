@@ -120,12 +120,17 @@ class Run:
             raise
 
     def first(self, state: list[Array], inputs: list[Array]) -> Any:
-        """Run the program on what it was recorded with, where Python has counted already."""
+        """Run the program on what it was recorded with, where Python has counted already.
+
+        Nothing is written to these arrays.
+        """
         program = self.program
-        copies = [
-            array if old == new else copy(array)
-            for array, old, new in zip(state, program.state, program.updates, strict=True)
-        ]
+        for (owner, key), array in zip(self._read, state, strict=True):
+            owner[key] = array  # so that what was computed while recording takes no memory
+        kept = {old for old, new in zip(program.state, program.updates, strict=True) if old == new}
+        kept |= self.printed.copied
+        pairs = zip(program.state, state, strict=True)
+        copies = [array if place in kept else copy(array) for place, array in pairs]
         numbers = [program.kinds[place] for place in program.numbers]
         return self._finish(self._step(*copies, *inputs, *numbers))
 

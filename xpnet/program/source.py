@@ -57,6 +57,8 @@ class Printed:
         The kernels that it calls, in this order, by their names in the source.
     alone : list of (str, str)
         The calls that are in no kernel, each with the reason.
+    copied : frozenset of int
+        Places of the state that the first run copies before it writes to them.
     """
 
     def __init__(self, source: str, scope: dict[str, Any]) -> None:
@@ -65,6 +67,7 @@ class Printed:
         self.notes: list[str] = []
         self.kernels: list[tuple[str, Kernel]] = []
         self.alone: list[tuple[str, str]] = []
+        self.copied: frozenset[int] = frozenset()
 
     def function(self) -> Callable[..., Any]:
         """Return the function that the source defines; tracebacks show its lines."""
