@@ -84,7 +84,6 @@ class Planned(Printer):
         # For a dtype an array, and the names of its elements by the host number that is put there.
         self._boxes: dict[Any, tuple[Any, dict[int, str]]] = {}
         self._constant: dict[Any, Any] = {}  # arrays that have one number everywhere
-        self._copied: set[int] = set()  # places of the state that the first run copies
         self.fixed: dict[int, Any] = dict(program.constants)
         memory = [empty((size,), np.uint8) for size in self.plan.buffers]
         seen: dict[Any, Any] = {}  # NumPy is faster in place with one array than with two views
@@ -107,8 +106,6 @@ class Planned(Printer):
                 like, order = program.kinds[old], "F" if old in self.turned else "C"
                 names.append(self.names[old])
                 kinds.append((like.shape, like.dtype, order, self.plan.stays(old, new)))
-                if self.plan.stays(old, new):
-                    self._copied.add(old)
         if names:
             listed = ", ".join(names)
             lines.append(f"[{listed}] = {self.bind('whole', Whole(kinds))}({listed})")
@@ -124,12 +121,12 @@ class Planned(Printer):
         changed = [
             pair for pair in zip(program.state, program.updates, strict=True) if len({*pair}) > 1
         ]
-        kept = sum(self.plan.stays(old, new) for old, new in changed)
+        kept = [old for old, new in changed if self.plan.stays(old, new)]
         buffers = [*self.plan.buffers, *(array.nbytes for array in self._constant.values())]
-        printed.engine, printed.copied = self.engine, frozenset(self._copied)
+        printed.engine, printed.copied = self.engine, self._seen_whole().intersection(kept)
         printed.notes.append(
             f"memory: {len(buffers)} buffers of {sum(buffers):,} bytes; of the "
-            f"{len(changed)} arrays of the state that change, {kept} do so where they are"
+            f"{len(changed)} arrays of the state that change, {len(kept)} do so where they are"
         )
         return printed
 
