@@ -34,11 +34,15 @@ def test_the_quick_start_learns(capsys: pytest.CaptureFixture[str]) -> None:
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [int(epoch) for epoch, _ in printed] == list(range(10))
     assert float(printed[-1][1]) < 0.1
+    exec(BLOCKS[2], scope)
+    for x, y in xn.data.Loader(scope["train"], batch_size=64, drop_last=True):
+        scope["step"](scope["model"], scope["optimizer"], x, y)
+    assert scope["step"].recordings == 1
 
 
 def test_the_gradient_of_the_energy() -> None:
     scope: dict[str, object] = {}
-    *statements, last = BLOCKS[2].strip().splitlines()
+    *statements, last = BLOCKS[3].strip().splitlines()
     exec("\n".join(statements), scope)
     np.testing.assert_allclose(eval(last.partition("#")[0], scope), [0.0, 0.6])
 
