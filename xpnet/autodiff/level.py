@@ -11,7 +11,7 @@ from xpnet._typing import Array, Namespace, Tree
 from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.tape import CONSTANT, Opened, TracedArray, differentiable, lift, raw
 from xpnet.namespace import array_namespace, dtype_kind, is_array
-from xpnet.program.signature import state_of
+from xpnet.program.state import state_of
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot, Stateful
 
 __all__ = ["Level", "Variables"]

@@ -27,7 +27,7 @@ from xpnet.optim.settings import (
     unmatched,
 )
 from xpnet.program.host import OutdatedError, host, note_state, note_use, refuse_recording
-from xpnet.program.signature import state_of
+from xpnet.program.state import state_of
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like

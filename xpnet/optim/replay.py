@@ -19,8 +19,10 @@ from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import Backend, owner
 from xpnet.namespace import array_namespace
 from xpnet.optim.groups import Group, spread
+from xpnet.program.arguments import Arguments
 from xpnet.program.host import OutdatedError, recorder
-from xpnet.program.signature import Arguments, array_key, state_of
+from xpnet.program.keys import array_key
+from xpnet.program.state import state_of
 from xpnet.scatter import copy
 from xpnet.state import Slot
 

@@ -19,6 +19,7 @@ from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import owner
 from xpnet.errors import CompileError
 from xpnet.namespace import array_namespace, device_of, is_array
+from xpnet.program.arguments import Arguments
 from xpnet.program.clean import clean
 from xpnet.program.entering import Entered
 from xpnet.program.explain import explain
@@ -26,8 +27,8 @@ from xpnet.program.host import HostNumber, OutdatedError, recorder
 from xpnet.program.program import Program
 from xpnet.program.record import RecordedArray, Recording
 from xpnet.program.run import Run, check_inputs
-from xpnet.program.signature import Arguments, State
 from xpnet.program.source import Printed
+from xpnet.program.state import State
 from xpnet.scatter import copy
 from xpnet.state import Reference, Stateful
 from xpnet.wrapping import WrappedArray, is_writable

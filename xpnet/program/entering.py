@@ -8,8 +8,9 @@ from typing import Any, Self
 
 from xpnet.errors import CompileError
 from xpnet.namespace import is_array
+from xpnet.program.containers import Container, containers, members, put_back, settings
 from xpnet.program.record import RecordedArray, Recording
-from xpnet.program.signature import Container, State, containers, members, put_back, settings
+from xpnet.program.state import State
 from xpnet.random.generator import watched
 from xpnet.state import Slot, Stateful, changes, living
 

@@ -12,10 +12,12 @@ from xpnet._typing import Array
 from xpnet.aliasing import overwritten
 from xpnet.backend import Backend
 from xpnet.errors import CompileError
+from xpnet.program.arguments import Arguments
+from xpnet.program.containers import Container
 from xpnet.program.program import Program, references, substitute
 from xpnet.program.record import Like, Var
-from xpnet.program.signature import Arguments, Container, State
 from xpnet.program.source import print_program
+from xpnet.program.state import State
 from xpnet.random import Generator
 from xpnet.scatter import copy
 from xpnet.state import Slot, changes

@@ -15,7 +15,7 @@ from xpnet.nn import Module
 from xpnet.program.entering import Entered
 from xpnet.program.lines import caller
 from xpnet.program.record import Recording, Var
-from xpnet.program.signature import State
+from xpnet.program.state import State
 
 __all__ = ["Mark", "MarkedRecording", "Recorded", "record", "refuse"]
 
