@@ -131,7 +131,6 @@ class Compiled(Generic[P, R]):
         self._shown: tuple[int, Program, Printed] | None = None  # outlives what it computed on
         self._users: set[Reference] = set()
         self._name = f"compile of {getattr(function, '__name__', 'function')}"
-        self._state = State(())
         # A program computes in memory of its own; a schedule may call the function again.
         self._lock = threading.RLock()
 
@@ -172,21 +171,21 @@ class Compiled(Generic[P, R]):
                 pass
         return self._record(args, kwargs, leaves)
 
-    def _look(self, leaves: list[Any]) -> tuple[Arguments, list[Stateful]]:
-        """Return what is among the arguments; see to it that `_state` is of it."""
+    def _look(self, leaves: list[Any]) -> tuple[Arguments, State]:
+        """Return what is among the arguments; their state is often that of the last program."""
         arguments = Arguments(leaves, self._name)
         statefuls = [leaves[n] for n in arguments.statefuls]
-        if not self._state.is_of(statefuls):
-            self._state = State(statefuls)
-        return arguments, statefuls
+        if self._last is not None and self._last.state.is_of(statefuls):
+            return arguments, self._last.state
+        return arguments, State(statefuls)
 
     def _find(self, leaves: list[Any]) -> Run | None:
         """Return the program for these arguments if there is one, ready to run."""
-        arguments, _ = self._look(leaves)
-        key = arguments.key, self._state.key
+        arguments, state = self._look(leaves)
+        key = arguments.key, state.key
         run = self._known.pop(key, None)
         if run is not None:
-            run.bind(self._state)
+            run.bind(state)
             self._keep(key, run)
         return run
 
@@ -203,13 +202,11 @@ class Compiled(Generic[P, R]):
         self._known = {key: run for key, run in self._known.items() if run.state.is_alive}
         if self._last is not None and not self._last.state.is_alive:
             self._last = None
-        if not self._state.is_alive:
-            self._state = State(())
 
     def _record(self, args: Any, kwargs: Any, leaves: list[Any]) -> Any:
-        arguments, statefuls = self._look(leaves)
+        arguments, before = self._look(leaves)
         given = [leaves[n] for n in arguments.arrays]
-        arrays = given + [group[0].array for group in self._state.groups]
+        arrays = given + [group[0].array for group in before.groups]
         if any(isinstance(x, WrappedArray) or device_of(x) is None for x in arrays):
             return self._function(*args, **kwargs)
         if not arrays:
@@ -228,14 +225,15 @@ class Compiled(Generic[P, R]):
             inputs.append(array.place)
             return array
 
-        before = [(group[0].array, group[0]) for group in self._state.groups]
+        statefuls = [leaves[n] for n in arguments.statefuls]
+        kept = [(group[0].array, group[0]) for group in before.groups]
         with Entered(recording, statefuls) as entered:
-            entered.lift(self._state)
+            entered.lift(before)
             inner_args, inner_kwargs = tree.map(enter, (args, kwargs))
             result = self._function(*inner_args, **inner_kwargs)
             repeats = entered.leave() and recording.is_placed
             if repeats:
-                changed = [(x, slot) for x, slot in before if entered.changes(slot)]
+                changed = [(x, slot) for x, slot in kept if entered.changes(slot)]
                 slots = [slot for _, slot in changed]
                 check_inputs(self._name, given, [x for x, _ in changed], slots)
             results = tree.map(lambda leaf: _result(recording, self._name, leaf), result)
