@@ -15,6 +15,7 @@ from xpnet._typing import Array
 from xpnet.namespace import array_namespace, device_of, one_place
 from xpnet.nn.module import Module
 from xpnet.optim.groups import Group, Updates, counts, grouped, loaded, split, spread
+from xpnet.optim.parameters import tied_slots, trainable
 from xpnet.optim.replay import Replay
 from xpnet.optim.settings import (
     Overrides,
@@ -27,12 +28,11 @@ from xpnet.optim.settings import (
     unmatched,
 )
 from xpnet.program.host import OutdatedError, host, note_state, note_use, refuse_recording
-from xpnet.program.state import state_of
 from xpnet.scatter import copy
-from xpnet.state import BUFFER, PARAMETER, Slot, Stateful, mismatches
+from xpnet.state import BUFFER, Slot, Stateful, mismatches
 from xpnet.transfer import copy_like
 
-__all__ = ["Optimizer", "is_count", "tied_slots", "trainable"]
+__all__ = ["Optimizer", "is_count"]
 
 
 class Optimizer(Stateful):
@@ -588,24 +588,6 @@ class Optimizer(Stateful):
 
 def _refuse_setting(name: str) -> None:
     refuse_recording(f"the {name} of an optimizer is set within the step", "give it a schedule")
-
-
-def tied_slots(model: Module) -> dict[str, list[Slot]]:
-    """Return the slots of each parameter, tied ones together, under the first name."""
-    tied: dict[int, list[Slot]] = {}
-    for slot in state_of(model).slots:
-        if slot.role != BUFFER:
-            tied.setdefault(id(slot.array), []).append(slot)
-    return {group[0].name: group for group in tied.values()}
-
-
-def trainable(model: Module) -> dict[str, list[Slot]]:
-    """Return `tied_slots` of those parameters that are frozen nowhere."""
-    return {
-        name: tied
-        for name, tied in tied_slots(model).items()
-        if all(slot.role == PARAMETER for slot in tied)
-    }
 
 
 def is_count(number: Any) -> bool:

@@ -18,7 +18,9 @@ from xpnet.aliasing import OUTSIDE, overwritten
 from xpnet.autodiff.tape import is_differentiating
 from xpnet.backend import Backend, owner
 from xpnet.namespace import array_namespace
+from xpnet.nn.module import Module
 from xpnet.optim.groups import Group, spread
+from xpnet.optim.parameters import trainable
 from xpnet.program.arguments import Arguments
 from xpnet.program.host import OutdatedError, recorder
 from xpnet.program.keys import array_key
@@ -27,7 +29,6 @@ from xpnet.scatter import copy
 from xpnet.state import Slot
 
 if TYPE_CHECKING:
-    from xpnet.nn.module import Module
     from xpnet.optim.optimizer import Optimizer
     from xpnet.program.program import Program
 
@@ -131,8 +132,6 @@ class Replay:
         """Return what is known of updates with the settings and parameters as they are now."""
         states = state_of(optimizer), state_of(model)
         if states != self._states:
-            from xpnet.optim.optimizer import trainable  # which needs this module
-
             self._states = None, None  # until all of the following is theirs
             self._tied = trainable(model)
             self._names = list(self._tied)
