@@ -8,7 +8,7 @@ from xpnet.optim.adam import Adam, AdamW, NAdam
 from xpnet.optim.clipping import clip_by_global_norm, clip_by_value
 from xpnet.optim.lion import Lion
 from xpnet.optim.optimizer import Optimizer
-from xpnet.optim.replay import recordable
+from xpnet.optim.rule import recordable
 from xpnet.optim.sgd import SGD
 from xpnet.optim.wrappers import Accumulate, Average, Clip
 

@@ -17,6 +17,7 @@ from xpnet.nn.module import Module
 from xpnet.optim.groups import Group, Updates, counts, grouped, loaded, split, spread
 from xpnet.optim.parameters import tied_slots, trainable
 from xpnet.optim.replay import Replay
+from xpnet.optim.rule import UpdateRule
 from xpnet.optim.settings import (
     Overrides,
     Rate,
@@ -29,13 +30,13 @@ from xpnet.optim.settings import (
 )
 from xpnet.program.host import OutdatedError, host, note_state, note_use, refuse_recording
 from xpnet.scatter import copy
-from xpnet.state import BUFFER, Slot, Stateful, mismatches
+from xpnet.state import BUFFER, Slot, mismatches
 from xpnet.transfer import copy_like
 
 __all__ = ["Optimizer", "is_count"]
 
 
-class Optimizer(Stateful):
+class Optimizer(UpdateRule):
     """Base class of optimizers.
 
     Parameters
@@ -115,7 +116,6 @@ class Optimizer(Stateful):
 
     weight_decay: float
     l1_penalty: float
-    decoupled = False  # whether weight decay bypasses the gradient
     hosted = frozenset({"learning_rate", "_rate_factor", "_steps", "_updates", "_model", "_replay"})
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -154,11 +154,6 @@ class Optimizer(Stateful):
         self._replay = Replay()
 
     @property
-    def moments(self) -> tuple[str, ...]:
-        """Names of the arrays that are kept for each parameter."""
-        return ()
-
-    @property
     def learning_rate(self) -> Rate:
         """A number or a schedule."""
         rate: Rate = vars(self)["learning_rate"]
@@ -188,67 +183,6 @@ class Optimizer(Stateful):
     def rate_factor(self, factor: float) -> None:
         _refuse_setting("rate factor")
         self._rate_factor = check_setting(type(self).__name__, "rate_factor", factor)
-
-    def initial(self, parameter: Array, settings: Mapping[str, Any]) -> dict[str, Array]:
-        """Return what is kept for one parameter before its first update: zeros.
-
-        Parameters
-        ----------
-        parameter : array
-            The parameter.
-        settings : mapping
-            Its settings by name.
-
-        Returns
-        -------
-        dict from str to array
-            New arrays by the names in `moments`.
-        """
-        return {moment: array_namespace(parameter).zeros_like(parameter) for moment in self.moments}
-
-    def numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
-        """Return the numbers of one update of one parameter, computed by Python in float64.
-
-        Parameters
-        ----------
-        settings : mapping
-            The settings of this parameter by name.
-        rate : float
-            The learning rate of this update.
-        step : int
-            The number of this update of this parameter, from 1.
-
-        Returns
-        -------
-        dict from str to float
-            Which keys there are must not depend on `rate` and `step`.
-        """
-        return {"rate": rate}
-
-    def step_parameter(
-        self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
-    ) -> Array:
-        """Return one parameter after one update, and leave its new moments in `state`.
-
-        Written with augmented assignment, so that arrays are updated in place by the libraries
-        whose arrays can be; `grad` must not be written to. No branch depends on the values of
-        `numbers`.
-
-        Parameters
-        ----------
-        parameter, grad : array
-            Of one shape and dtype; the gradient has that of the penalties added.
-        state : dict from str to array
-            The moments of this parameter.
-        numbers : mapping from str to float
-            From the method of that name.
-
-        Returns
-        -------
-        array
-            `parameter` itself, or what takes its place.
-        """
-        raise NotImplementedError(f"{type(self).__name__} defines no step_parameter")
 
     def prepare(self, model: Module) -> None:
         """Make the moments of all trainable parameters that have none; `update` does this first.

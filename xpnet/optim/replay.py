@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import starmap
 from operator import getitem
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from xpnet import tree
 from xpnet._typing import Array
@@ -32,42 +32,9 @@ if TYPE_CHECKING:
     from xpnet.optim.optimizer import Optimizer
     from xpnet.program.program import Program
 
-__all__ = ["Replay", "recordable"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["Replay"]
 
 _AT_MOST = 8  # so many settings are remembered, with the programs for them
-
-
-def recordable(step_parameter: F) -> F:
-    """Let the updates of an optimizer run as one program when they come again.
-
-    A decorator for the method `Optimizer.step_parameter` of one's own optimizer. It promises that
-    what the method computes depends on its arguments and on settings alone, and that it changes
-    nothing but `state` and the parameter: Python runs it for the first updates only. A method that
-    overrides another one makes its own promise.
-
-    Parameters
-    ----------
-    step_parameter : function
-        The method.
-
-    Returns
-    -------
-    function
-        The same one.
-
-    Examples
-    --------
-    >>> from xpnet import optim
-    >>> class Descent(optim.Optimizer):
-    ...     @optim.recordable
-    ...     def step_parameter(self, parameter, grad, state, numbers):
-    ...         parameter -= numbers["rate"] * grad
-    ...         return parameter
-    """
-    vars(step_parameter)["recordable"] = True
-    return step_parameter
 
 
 class Replay:

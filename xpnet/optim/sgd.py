@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet._typing import Array
 from xpnet.optim.optimizer import Optimizer
-from xpnet.optim.replay import recordable
+from xpnet.optim.rule import recordable
 from xpnet.optim.settings import Overrides, Rate
 
 __all__ = ["SGD"]
