@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from xpnet._typing import Array
-from xpnet.namespace import array_namespace, device_of, one_place
+from xpnet.namespace import device_of, one_place
 from xpnet.nn.module import Module
 from xpnet.optim.groups import Group, Updates, counts, grouped, loaded, split, spread
 from xpnet.optim.parameters import tied_slots, trainable
 from xpnet.optim.replay import Replay
-from xpnet.optim.rule import UpdateRule
+from xpnet.optim.rule import UpdateRule, all_numbers, moment_slots, update_parameter
 from xpnet.optim.settings import (
     Overrides,
     Rate,
@@ -30,7 +30,7 @@ from xpnet.optim.settings import (
 )
 from xpnet.program.host import OutdatedError, host, note_state, note_use, refuse_recording
 from xpnet.scatter import copy
-from xpnet.state import BUFFER, Slot, mismatches
+from xpnet.state import Slot, mismatches
 from xpnet.transfer import copy_like
 
 __all__ = ["Optimizer", "is_count"]
@@ -221,7 +221,7 @@ class Optimizer(UpdateRule):
             If the gradients are of another library or on another device; nothing is changed then.
         """
         note_use(self)
-        if self._replay.run(self, model, grads):
+        if not self._is_of_another(model) and self._replay.run(self, model, grads, self._count):
             return
         slots = trainable(model)
         self._check(model, slots, grads)
@@ -231,7 +231,8 @@ class Optimizer(UpdateRule):
         shared = host(lambda: self._count(groups))
         numbers = spread(slots, groups, shared)
         for name, tied in slots.items():
-            updated = self._step(tied[0].array, grads[name], self.state[name], numbers[name])
+            parameter, state = tied[0].array, self.state[name]
+            updated = update_parameter(self, parameter, grads[name], state, numbers[name])
             for slot in tied:
                 slot.put(updated)
         self._replay.note(self, model, grads, groups, shared)
@@ -280,20 +281,8 @@ class Optimizer(UpdateRule):
             rate = rates.get(id(schedule))
             if rate is None:
                 rate = rates[id(schedule)] = self._rate(schedule)
-            shared.append(self._numbers(settings, rate, count + 1))
+            shared.append(all_numbers(self, settings, rate, count + 1))
         return shared
-
-    def _numbers(self, settings: Mapping[str, Any], rate: float, step: int) -> dict[str, float]:
-        """Return the numbers of one update and of the penalties, none of which promotes a dtype."""
-        decay, l1_penalty = settings["weight_decay"], settings["l1_penalty"]
-        numbers = dict(self.numbers(settings, rate, step))
-        if l1_penalty:
-            numbers["l1_penalty"] = l1_penalty
-        if decay and self.decoupled:
-            numbers["shrink"] = 1 - rate * decay
-        elif decay:
-            numbers["weight_decay"] = decay
-        return {name: float(number) for name, number in numbers.items()}
 
     def _count(self, groups: list[Group]) -> list[dict[str, float]]:
         """Return the numbers of each group, and count the update as made."""
@@ -328,13 +317,7 @@ class Optimizer(UpdateRule):
     def slots(self, prefix: str = "") -> Iterator[Slot]:
         """See `xpnet.state.Stateful.slots`."""
         for name in self.state:
-            yield from self._moment_slots(name, f"{prefix}." if prefix else "")
-
-    def _moment_slots(self, name: str, start: str = "") -> Iterator[Slot]:
-        """Yield the slots of what is kept for one parameter, if anything is yet."""
-        moments = self.state.get(name, {})
-        for moment in moments:
-            yield Slot(f"{start}{name}.{moment}", moments, moment, BUFFER)
+            yield from moment_slots(self, name, f"{prefix}." if prefix else "")
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of all that is needed to continue.
@@ -430,18 +413,6 @@ class Optimizer(UpdateRule):
         for pattern in patterns:
             settings.update(self.overrides[pattern])
         return MappingProxyType(settings)
-
-    def _step(
-        self, parameter: Array, grad: Array, state: dict[str, Array], numbers: Mapping[str, float]
-    ) -> Array:
-        """Return one parameter after one update, penalties included."""
-        if "l1_penalty" in numbers:
-            grad = grad + numbers["l1_penalty"] * array_namespace(parameter).sign(parameter)
-        if "weight_decay" in numbers:
-            grad = grad + numbers["weight_decay"] * parameter
-        if "shrink" in numbers:
-            parameter *= numbers["shrink"]
-        return self.step_parameter(parameter, grad, state, numbers)
 
     def _check(
         self, model: Module, slots: Mapping[str, list[Slot]], grads: Mapping[str, Array]

@@ -21,6 +21,7 @@ from xpnet.namespace import array_namespace
 from xpnet.nn.module import Module
 from xpnet.optim.groups import Group, spread
 from xpnet.optim.parameters import trainable
+from xpnet.optim.rule import UpdateRule, moment_slots, update_parameter
 from xpnet.program.arguments import Arguments
 from xpnet.program.host import OutdatedError, recorder
 from xpnet.program.keys import array_key
@@ -29,7 +30,6 @@ from xpnet.scatter import copy
 from xpnet.state import Slot
 
 if TYPE_CHECKING:
-    from xpnet.optim.optimizer import Optimizer
     from xpnet.program.program import Program
 
 __all__ = ["Replay"]
@@ -44,9 +44,18 @@ class Replay:
         self._states: tuple[Any, Any] = (None, None)  # of the optimizer and the model
         self._updates: dict[Any, _Update] = {}
 
-    def run(self, optimizer: Optimizer, model: Module, grads: Mapping[str, Array]) -> bool:
-        """Do an update by its program, if there is one; all that `update` checks then fits."""
-        if optimizer._is_of_another(model) or not (self._updates and _is_recordable(optimizer)):
+    def run(
+        self,
+        optimizer: UpdateRule,
+        model: Module,
+        grads: Mapping[str, Array],
+        count: Callable[[list[Group]], list[dict[str, float]]],
+    ) -> bool:
+        """Do an update by its program, if there is one; all that `update` checks then fits.
+
+        What is counted, and the numbers of the groups, come from `count`.
+        """
+        if not (self._updates and _is_recordable(optimizer)):
             return False
         update = self._known(optimizer, model)
         given = list(map(grads.get, self._names))
@@ -58,7 +67,7 @@ class Replay:
         counters = self._states[0].hosted
         before = [members.copy() for members in counters]
         try:
-            numbers = tree.leaves(optimizer._count(update.groups))
+            numbers = tree.leaves(count(update.groups))
             outputs = update.function(*state, *given, *numbers)
         except OutdatedError:
             update.forget()
@@ -68,13 +77,13 @@ class Replay:
                 members.update(count)
             raise
         for place, array in zip(update.written, outputs, strict=True):
-            for slot in self._groups[place]:
+            for slot in self._slots[place]:
                 slot.owner[slot.key] = array
         return True
 
     def note(
         self,
-        optimizer: Optimizer,
+        optimizer: UpdateRule,
         model: Module,
         grads: Mapping[str, Array],
         groups: list[Group],
@@ -95,21 +104,21 @@ class Replay:
         """Tell whether the gradients of the parameters are arrays like them, and there are all."""
         return len(given) == len(grads) and self._parameters.are_like(given)
 
-    def _known(self, optimizer: Optimizer, model: Module) -> _Update:
+    def _known(self, optimizer: UpdateRule, model: Module) -> _Update:
         """Return what is known of updates with the settings and parameters as they are now."""
         states = state_of(optimizer), state_of(model)
         if states != self._states:
             self._states = None, None  # until all of the following is theirs
             self._tied = trainable(model)
             self._names = list(self._tied)
-            self._groups: list[list[Slot]] = [
+            self._slots: list[list[Slot]] = [
                 slots
                 for name, tied in self._tied.items()
-                for slots in (tied, *([slot] for slot in optimizer._moment_slots(name)))
+                for slots in (tied, *([slot] for slot in moment_slots(optimizer, name)))
             ]
-            self._read = [(slots[0].owner, slots[0].key) for slots in self._groups]
+            self._read = [(slots[0].owner, slots[0].key) for slots in self._slots]
             self._parameters = Arguments([tied[0].array for tied in self._tied.values()], "")
-            kinds = tuple(array_key(slots[0].array) for slots in self._groups)
+            kinds = tuple(array_key(slots[0].array) for slots in self._slots)
             if len(self._updates) >= _AT_MOST:
                 self._updates.clear()
             key = states[0].key, tuple(self._names), kinds
@@ -119,7 +128,7 @@ class Replay:
 
     def _record(
         self,
-        optimizer: Optimizer,
+        optimizer: UpdateRule,
         grads: Mapping[str, Array],
         groups: list[Group],
         shared: list[dict[str, float]],
@@ -142,8 +151,11 @@ class Replay:
                 grad.group = OUTSIDE  # the caller's: it is not written to
                 inputs.append(grad.place)
                 parameter = lift(self._tied[name][0].array)
-                moments = {slot.key: lift(slot.array) for slot in optimizer._moment_slots(name)}
-                after = [optimizer._step(parameter, grad, moments, own), *moments.values()]
+                moments = {slot.key: lift(slot.array) for slot in moment_slots(optimizer, name)}
+                after = [
+                    update_parameter(optimizer, parameter, grad, moments, own),
+                    *moments.values(),
+                ]
                 updates += [recording.reference(array).place for array in after]
         return clean(Program.of(recording, state, inputs, [], updates))
 
@@ -170,7 +182,7 @@ class _Update:
             self.function = (backend.engine(program) or print_program(program)).function()
 
 
-def _is_recordable(optimizer: Optimizer) -> bool:
+def _is_recordable(optimizer: UpdateRule) -> bool:
     """Tell whether updates may be recorded, and nothing else records or differentiates them."""
     promised = getattr(optimizer.step_parameter, "recordable", False)
     return promised and recorder.get() is None and not is_differentiating()

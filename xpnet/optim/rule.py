@@ -1,15 +1,15 @@
-"""The update of one parameter, in which optimizers differ."""
+"""The update of one parameter, in which optimizers differ, with the penalties they share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
-from xpnet.state import Stateful
+from xpnet.state import BUFFER, Slot, Stateful
 
-__all__ = ["UpdateRule", "recordable"]
+__all__ = ["UpdateRule", "all_numbers", "moment_slots", "recordable", "update_parameter"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,9 +21,12 @@ class UpdateRule(Stateful):
     ----------
     decoupled : bool
         Whether weight decay bypasses the gradient.
+    state : dict
+        See `Optimizer`.
     """
 
     decoupled = False
+    state: dict[str, dict[str, Array]]
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -90,6 +93,45 @@ class UpdateRule(Stateful):
             `parameter` itself, or what takes its place.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no step_parameter")
+
+
+def moment_slots(rule: UpdateRule, name: str, start: str = "") -> Iterator[Slot]:
+    """Yield the slots of what is kept for one parameter, if anything is yet."""
+    moments = rule.state.get(name, {})
+    for moment in moments:
+        yield Slot(f"{start}{name}.{moment}", moments, moment, BUFFER)
+
+
+def all_numbers(
+    rule: UpdateRule, settings: Mapping[str, Any], rate: float, step: int
+) -> dict[str, float]:
+    """Return the numbers of one update and of the penalties, none of which promotes a dtype."""
+    decay, l1_penalty = settings["weight_decay"], settings["l1_penalty"]
+    numbers = dict(rule.numbers(settings, rate, step))
+    if l1_penalty:
+        numbers["l1_penalty"] = l1_penalty
+    if decay and rule.decoupled:
+        numbers["shrink"] = 1 - rate * decay
+    elif decay:
+        numbers["weight_decay"] = decay
+    return {name: float(number) for name, number in numbers.items()}
+
+
+def update_parameter(
+    rule: UpdateRule,
+    parameter: Array,
+    grad: Array,
+    state: dict[str, Array],
+    numbers: Mapping[str, float],
+) -> Array:
+    """Return one parameter after one update with `all_numbers`, penalties included."""
+    if "l1_penalty" in numbers:
+        grad = grad + numbers["l1_penalty"] * array_namespace(parameter).sign(parameter)
+    if "weight_decay" in numbers:
+        grad = grad + numbers["weight_decay"] * parameter
+    if "shrink" in numbers:
+        parameter *= numbers["shrink"]
+    return rule.step_parameter(parameter, grad, state, numbers)
 
 
 def recordable(step_parameter: F) -> F:
