@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,12 +17,14 @@ from xpnet.optim.groups import Group, Updates, counts, grouped, loaded, split, s
 from xpnet.optim.parameters import tied_slots, trainable
 from xpnet.optim.replay import Replay
 from xpnet.optim.rule import UpdateRule, all_numbers, moment_slots, update_parameter
+from xpnet.optim.saved import read_state
 from xpnet.optim.settings import (
     Overrides,
     Rate,
     check_overrides,
     check_setting,
     hint,
+    keywords,
     matching,
     rate_at,
     unmatched,
@@ -31,9 +32,8 @@ from xpnet.optim.settings import (
 from xpnet.program.host import OutdatedError, host, note_state, note_use, refuse_recording
 from xpnet.scatter import copy
 from xpnet.state import Slot, mismatches
-from xpnet.transfer import copy_like
 
-__all__ = ["Optimizer", "is_count"]
+__all__ = ["Optimizer"]
 
 
 class Optimizer(UpdateRule):
@@ -120,7 +120,7 @@ class Optimizer(UpdateRule):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuse unknown keywords with a suggestion."""
-        known = _arguments(cls)
+        known = keywords(cls, Optimizer)
         for name in kwargs:
             if name not in known:
                 raise TypeError(f"{cls.__name__}: unknown keyword {name!r}; {hint(name, known)}")
@@ -353,38 +353,12 @@ class Optimizer(UpdateRule):
             If the state does not fit the model or the class of the optimizer; all that is wrong
             is listed, and nothing is changed.
         """
-        arrays = dict(state)
-        steps, updates = arrays.pop("steps", None), arrays.pop("updates", None)
-        factor = arrays.pop("rate_factor", 1.0)
-        problems = "" if is_count(steps) else f"\n  steps: expected a number, got {steps!r}"
-        if not isinstance(updates, dict) or not all(map(is_count, updates.values())):
-            problems += f"\n  updates: expected a number for each parameter, got {updates!r}"
-            updates = {}
-        if not isinstance(factor, (int, float)) or not 0 <= factor < float("inf"):
-            problems += f"\n  rate_factor: expected a number, not negative, got {factor!r}"
         parameters = {name: tied[0].array for name, tied in tied_slots(model).items()}
-        problems += "".join(f"\n  unknown: {name}" for name in updates if name not in parameters)
-        expected = {
-            f"{name}.{moment}": parameters[name]
-            for name in updates
-            for moment in self.moments
-            if name in parameters
-        }
-        problems += mismatches(expected, arrays)
-        if problems:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state does not fit:{problems}"
-            )
-        self.state = {
-            name: {
-                moment: copy_like(arrays[f"{name}.{moment}"], parameters[name])
-                for moment in self.moments
-            }
-            for name in updates
-        }
-        self._steps = steps
-        self._updates = loaded(self._updates, updates)
-        self._rate_factor = float(factor)
+        saved = read_state(type(self).__name__, state, parameters, self.moments)
+        self.state = saved.moments
+        self._steps = saved.steps
+        self._updates = loaded(self._updates, saved.updates)
+        self._rate_factor = saved.rate_factor
         self._model = weakref.ref(model)
 
     def uses(self, setting: str) -> bool:
@@ -485,7 +459,7 @@ class Optimizer(UpdateRule):
         return vars(self) | {"_model": None, "_replay": Replay()}
 
     def __repr__(self) -> str:
-        settings = {name: getattr(self, name) for name in _arguments(type(self))}
+        settings = {name: getattr(self, name) for name in keywords(type(self), Optimizer)}
         if not settings.get("overrides", True):
             del settings["overrides"]
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
@@ -493,27 +467,6 @@ class Optimizer(UpdateRule):
 
 def _refuse_setting(name: str) -> None:
     refuse_recording(f"the {name} of an optimizer is set within the step", "give it a schedule")
-
-
-def is_count(number: Any) -> bool:
-    """Tell whether this is an integer from 0."""
-    return isinstance(number, int) and number >= 0
-
-
-def _arguments(cls: type) -> list[str]:
-    """Return the names of the keywords that a constructor takes, its base's if it passes them."""
-    names: dict[str, None] = {}
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
-        names |= dict.fromkeys(p.name for p in parameters if p.kind not in _VARIADIC)
-        if base is Optimizer or all(p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters):
-            break
-    return list(names)
-
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _fits(where: str, array: Array, like: Array) -> bool:

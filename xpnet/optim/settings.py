@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
@@ -18,6 +19,8 @@ __all__ = [
     "check_overrides",
     "check_setting",
     "hint",
+    "is_count",
+    "keywords",
     "matching",
     "rate_at",
     "unmatched",
@@ -28,6 +31,7 @@ Overrides = Mapping[str, Mapping[str, Any]]
 
 # Shares of an old value that is kept: at 1 nothing new would ever be seen.
 _SHARES = ("momentum", "alpha", "rho", "decay")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def check_setting(where: str, name: str, value: Any) -> Any:
@@ -85,6 +89,19 @@ def unmatched(overrides: Overrides, names: Collection[str]) -> list[str]:
     return [pattern for pattern in overrides if not any(matching(name, pattern) for name in names)]
 
 
+def keywords(cls: type, last: type) -> list[str]:
+    """Return what a constructor takes, and those of its bases up to `last` if it passes it on."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+        names |= dict.fromkeys(p.name for p in parameters if p.kind not in _VARIADIC)
+        if base is last or all(p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)
+
+
 def hint(name: str, known: Collection[str]) -> str:
     """Return what may be meant by an unknown name."""
     close = difflib.get_close_matches(name, known, n=1)
@@ -102,3 +119,8 @@ def rate_at(where: str, rate: Rate, step: int) -> float:
             f"from {rate!r} after {step} updates"
         )
     return found
+
+
+def is_count(number: Any) -> bool:
+    """Tell whether this is an integer from 0."""
+    return isinstance(number, int) and number >= 0

@@ -11,9 +11,9 @@ from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.nn.module import Module
 from xpnet.optim.clipping import check_limit, clip_by_global_norm, clip_by_value
-from xpnet.optim.optimizer import Optimizer, is_count
+from xpnet.optim.optimizer import Optimizer
 from xpnet.optim.parameters import tied_slots, trainable
-from xpnet.optim.settings import Rate, check_setting
+from xpnet.optim.settings import Rate, check_setting, is_count
 from xpnet.program.host import host, note_state
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, Slot, mismatches
