@@ -20,9 +20,10 @@ from xpnet.nn.dropout import Dropout
 from xpnet.nn.embedding import Embedding
 from xpnet.nn.functional import elu, gelu, hardtanh, leaky_relu, relu, silu
 from xpnet.nn.linear import Linear
-from xpnet.nn.module import Buffer, Module, Parameter
+from xpnet.nn.module import Module
 from xpnet.nn.normalization import BatchNorm1d, LayerNorm
 from xpnet.nn.observe import observe
+from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.nn.rescale import Rescale
 from xpnet.nn.shape import Flatten
 

@@ -6,7 +6,8 @@ from xpnet._typing import Array, Device, DType
 from xpnet.autodiff import stop_gradient
 from xpnet.namespace import array_namespace, device_of
 from xpnet.nn import init
-from xpnet.nn.module import Module, Parameter
+from xpnet.nn.module import Module
+from xpnet.nn.parameter import Parameter
 from xpnet.random import Generator
 from xpnet.special.indices import widen
 

@@ -9,7 +9,7 @@ from xpnet._typing import Array, Device, DType
 from xpnet.namespace import array_namespace
 from xpnet.nn import init
 from xpnet.nn.lazy import Lazy, check_dtype
-from xpnet.nn.module import Parameter
+from xpnet.nn.parameter import Parameter
 from xpnet.random import Generator
 from xpnet.state import PARAMETER
 

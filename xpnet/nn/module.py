@@ -11,7 +11,8 @@ from xpnet._typing import Array, Tree
 from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
 from xpnet.errors import MixedArraysError, TracedArrayError
-from xpnet.namespace import array_namespace, is_array, one_place
+from xpnet.namespace import is_array, one_place
+from xpnet.nn.parameter import Parameter, is_real
 from xpnet.program.host import note_use
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, changes, mismatches
@@ -21,84 +22,10 @@ from xpnet.wrapping import WrappedArray
 if TYPE_CHECKING:
     from xpnet.nn.summary import Summary
 
-__all__ = ["Buffer", "Module", "Parameter"]
+__all__ = ["Module"]
 
 # What libraries raise for arrays of others, or on two devices.
 _REFUSALS = (TypeError, ValueError, RuntimeError)
-
-
-class Parameter:
-    """Marks an array that a module is to train: ``self.weight = nn.Parameter(array)``.
-
-    The attribute then holds a plain array, a copy of this one.
-
-    Parameters
-    ----------
-    array : array, real floating
-        The initial value.
-
-    Raises
-    ------
-    TypeError
-        If it is not an array, or not a real floating-point one.
-
-    Examples
-    --------
-    >>> import xpnet as xn
-    >>> class Scale(xn.nn.Module):
-    ...     def __init__(self):
-    ...         self.factor = xn.nn.Parameter(xn.asarray([2.0]))
-    ...     def forward(self, x):
-    ...         return x * self.factor
-    >>> Scale()(xn.asarray([3.0]))
-    array([6.], dtype=float32)
-    """
-
-    role: Role = PARAMETER
-
-    def __init__(self, array: Array) -> None:
-        if not is_array(array):
-            raise TypeError(
-                f"nn.{type(self).__name__}: expected an array, got {type(array).__name__}; "
-                "make one with xn.asarray"
-            )
-        if self.role == PARAMETER and not _is_real(array):
-            raise TypeError(
-                f"nn.Parameter: expected a real floating-point array, got dtype {array.dtype}; "
-                "an array that is not trained is an nn.Buffer"
-            )
-        self.array = array
-
-
-class Buffer(Parameter):
-    """Marks an array that belongs to a module's state but is not trained, such as a statistic.
-
-    Parameters
-    ----------
-    array : array
-        The initial value.
-
-    Raises
-    ------
-    TypeError
-        If it is not an array.
-
-    Examples
-    --------
-    >>> import xpnet as xn
-    >>> class Counter(xn.nn.Module):
-    ...     def __init__(self):
-    ...         self.calls = xn.nn.Buffer(xn.asarray(0))
-    ...     def forward(self, x):
-    ...         self.calls = self.calls + 1
-    ...         return x
-    >>> counter = Counter()
-    >>> _ = counter(xn.asarray([1.0])), counter(xn.asarray([1.0]))
-    >>> int(counter.calls)
-    2
-    """
-
-    role = BUFFER
 
 
 class Module(Stateful):
@@ -330,7 +257,7 @@ class Module(Stateful):
                 f"{type(self).__name__}.load_state_dict: the model is being differentiated or "
                 "compiled, where what is loaded would be lost; load it before"
             )
-        problems = mismatches(expected, state, fits=lambda a, b: _is_real(a) == _is_real(b))
+        problems = mismatches(expected, state, fits=lambda a, b: is_real(a) == is_real(b))
         if problems:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: the state does not fit this model:"
@@ -554,10 +481,6 @@ def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
 def _are_alike(before: Any, after: Any) -> bool:
     """Tell whether a buffer keeps its shape and dtype."""
     return is_array(before) and (before.shape, before.dtype) == (after.shape, after.dtype)
-
-
-def _is_real(array: Array) -> bool:
-    return bool(array_namespace(array).isdtype(array.dtype, "real floating"))
 
 
 def _shape(array: Array) -> str:

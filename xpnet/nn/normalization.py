@@ -11,7 +11,7 @@ from xpnet.autodiff import custom_gradient
 from xpnet.namespace import array_namespace
 from xpnet.nn import init
 from xpnet.nn.lazy import Lazy, check_dtype
-from xpnet.nn.module import Buffer, Parameter
+from xpnet.nn.parameter import Buffer, Parameter
 from xpnet.random import Generator
 from xpnet.state import BUFFER, PARAMETER, Role
 from xpnet.transfer import asarray
