@@ -15,7 +15,7 @@ from xpnet.checkpoint.parts import decode, encode
 from xpnet.checkpoint.tensors import pack, safetensors, unpack
 from xpnet.errors import DataError
 from xpnet.nn import Module
-from xpnet.nn.lazy import remember
+from xpnet.nn.waiting import remember
 
 __all__ = ["load", "remove", "save"]
 

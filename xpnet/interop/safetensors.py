@@ -12,7 +12,7 @@ from xpnet.checkpoint.folder import check_folder, replace_file
 from xpnet.checkpoint.tensors import on_host, pack, safetensors, unpack
 from xpnet.namespace import REAL, has_dtype
 from xpnet.nn import Module
-from xpnet.nn.lazy import widths_from
+from xpnet.nn.waiting import widths_from
 from xpnet.state import mismatches
 
 __all__ = ["Unmatched", "load", "save"]

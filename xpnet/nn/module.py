@@ -244,7 +244,7 @@ class Module(Stateful):
         TracedArrayError
             Inside of a function that differentiates this model, or is compiled for it.
         """
-        from xpnet.nn.lazy import widths_from  # which needs this module
+        from xpnet.nn.waiting import widths_from  # which needs this module
 
         with widths_from(self, state):
             self._fill(list(self.slots()), state)

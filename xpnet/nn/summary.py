@@ -9,10 +9,10 @@ from typing import Any
 from xpnet import tree
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
-from xpnet.nn.lazy import still_waiting
 from xpnet.nn.modes import evaluating, undisturbed
 from xpnet.nn.module import Module
 from xpnet.nn.observe import observe
+from xpnet.nn.waiting import still_waiting
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot
 
 __all__ = ["Summary", "summarize"]

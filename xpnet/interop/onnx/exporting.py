@@ -15,7 +15,7 @@ from xpnet.interop.onnx.converting import REAL, convert
 from xpnet.interop.onnx.tracing import trace
 from xpnet.namespace import is_array
 from xpnet.nn import Module
-from xpnet.nn.lazy import still_waiting
+from xpnet.nn.waiting import still_waiting
 from xpnet.program.kernel import dtype_name
 
 if TYPE_CHECKING:
