@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from xpnet.nn.module import Module
 from xpnet.random.generator import undrawn
 from xpnet.scatter import copy
 from xpnet.state import BUFFER
+
+if TYPE_CHECKING:
+    from xpnet.nn.module import Module
 
 __all__ = ["evaluating", "undisturbed"]
 

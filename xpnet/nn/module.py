@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from xpnet import tree
 from xpnet._typing import Array, Tree
@@ -12,15 +12,15 @@ from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
 from xpnet.errors import MixedArraysError, TracedArrayError
 from xpnet.namespace import is_array, one_place
+from xpnet.nn.modes import evaluating, undisturbed
 from xpnet.nn.parameter import Parameter, is_real
+from xpnet.nn.summary import Summary, summarize
+from xpnet.nn.waiting import widths_from
 from xpnet.program.host import note_use
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, changes, mismatches
 from xpnet.transfer import copy_like
 from xpnet.wrapping import WrappedArray
-
-if TYPE_CHECKING:
-    from xpnet.nn.summary import Summary
 
 __all__ = ["Module"]
 
@@ -244,8 +244,6 @@ class Module(Stateful):
         TracedArrayError
             Inside of a function that differentiates this model, or is compiled for it.
         """
-        from xpnet.nn.waiting import widths_from  # which needs this module
-
         with widths_from(self, state):
             self._fill(list(self.slots()), state)
 
@@ -348,8 +346,6 @@ class Module(Stateful):
         >>> model.initialize(xn.asarray([[1.0, 2.0]])).weight.shape
         (10, 2)
         """
-        from xpnet.nn.modes import evaluating, undisturbed  # which need this module
-
         if any(module.is_waiting() for _, module in self.modules()):
             with undisturbed(self), evaluating(self):
                 self(*args)
@@ -386,8 +382,6 @@ class Module(Stateful):
         frozen parameters        170  680 B
         buffers                    0  0 B
         """
-        from xpnet.nn.summary import summarize  # which needs this module
-
         return summarize(self, *example_inputs)
 
     def tie(self, first: str, *others: str) -> Self:

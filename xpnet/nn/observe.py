@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xpnet.nn.module import Module
+if TYPE_CHECKING:
+    from xpnet.nn.module import Module
 
 __all__ = ["observe"]
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet import tree
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace
 from xpnet.nn.modes import evaluating, undisturbed
-from xpnet.nn.module import Module
 from xpnet.nn.observe import observe
 from xpnet.nn.waiting import still_waiting
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot
+
+if TYPE_CHECKING:
+    from xpnet.nn.module import Module
 
 __all__ = ["Summary", "summarize"]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, cast
 
 from xpnet._typing import Array
-from xpnet.nn.lazy import Lazy
-from xpnet.nn.module import Module
 from xpnet.state import changes
+
+if TYPE_CHECKING:
+    from xpnet.nn.lazy import Lazy
+    from xpnet.nn.module import Module
 
 __all__ = ["remember", "still_waiting", "widths_from"]
 
@@ -29,11 +32,12 @@ def widths_from(model: Module, state: Mapping[str, Array]) -> Iterator[None]:
     wait = _waiting(model)
     try:
         for path, module in model.modules():
-            if isinstance(module, Lazy) and module.is_waiting():
+            if module.is_waiting():
+                layer = cast("Lazy", module)  # no other module has places without arrays
                 names = {slot.name: slot.key for slot in module.own_slots(path)}
                 own = {key: state[name] for name, key in names.items() if name in state}
                 with suppress(LookupError, AttributeError):  # `slots` then names the layer
-                    module.make_now(module.width_of(own))
+                    layer.make_now(layer.width_of(own))
         yield
     except BaseException:
         wait()
