@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ from xpnet.errors import MixedArraysError, TracedArrayError
 from xpnet.namespace import is_array, one_place
 from xpnet.nn.modes import evaluating, undisturbed
 from xpnet.nn.parameter import Parameter, is_real
+from xpnet.nn.repr import module_repr
 from xpnet.nn.summary import Summary, summarize
 from xpnet.nn.waiting import widths_from
 from xpnet.program.host import note_use
@@ -440,26 +440,7 @@ class Module(Stateful):
         return ""
 
     def __repr__(self) -> str:
-        own = {} if self.is_waiting() else {s.key: s for s in self.own_slots() if s.role != BUFFER}
-        lines = [f"({name}): {child!r}" for name, child in self.children()]
-        if lines:
-            lines = [f"{key}: {_shape(slot.array)}" for key, slot in own.items()] + lines
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        waiting = any(module.is_waiting() for _, module in self.modules())
-        if not lines:
-            shapes = ", ".join(f"{key} {_shape(slot.array)}" for key, slot in own.items())
-            frozen = ", frozen" if any(slot.role == FROZEN for slot in own.values()) else ""
-            count = sum(_size(slot.array) for slot in own.values())
-            text = f"{shapes}: {count:,} parameters{frozen}" if own else ""
-        else:
-            head += "".join("\n  " + line.replace("\n", "\n  ") for line in lines) + "\n"
-            text = "" if waiting else f"{self._count():,} parameters"
-        text = "parameters are made by the first batch" if waiting else text
-        return f"{head})" + (f"  # {text}" if text else "")
-
-    def _count(self) -> int:
-        unique = {id(array): array for array in self.parameters().values()}
-        return sum(_size(array) for array in unique.values())
+        return module_repr(self)
 
 
 def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
@@ -475,11 +456,3 @@ def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
 def _are_alike(before: Any, after: Any) -> bool:
     """Tell whether a buffer keeps its shape and dtype."""
     return is_array(before) and (before.shape, before.dtype) == (after.shape, after.dtype)
-
-
-def _shape(array: Array) -> str:
-    return str(tuple(array.shape))
-
-
-def _size(array: Array) -> int:
-    return math.prod(array.shape)
