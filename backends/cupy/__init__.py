@@ -61,7 +61,7 @@ class CuPyBackend(Backend):
         """See `Backend.engine`: kernels and products, in one graph if that can be."""
         from cupy import cuda
 
-        from xpnet.program.record import Like
+        from xpnet.program.entry import Like
 
         from . import engine
 

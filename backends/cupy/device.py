@@ -10,7 +10,7 @@ from typing import Any, Self
 import cupy
 from cupy import cuda
 
-from xpnet.program.record import Like
+from xpnet.program.entry import Like
 
 from .products import WORKSPACE, Product
 

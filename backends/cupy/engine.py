@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from xpnet.program.c import PRELUDE
 from xpnet.program.cuda import print_cuda
+from xpnet.program.entry import Entry, Like
 from xpnet.program.fuse import fuse
 from xpnet.program.kernel import Kernel
 from xpnet.program.plan import VIEWS, Kind, plan
 from xpnet.program.products import Product, join_epilogues
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Like
 from xpnet.program.source import Printed, Printer, print_program
 from xpnet.program.walks import is_printable, overwritable
 

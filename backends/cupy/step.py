@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xpnet.program.cuda import print_numbers
+from xpnet.program.entry import Like
 from xpnet.program.program import Program
-from xpnet.program.record import Like
 
 if TYPE_CHECKING:
     from .engine import Device

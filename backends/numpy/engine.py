@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.plan import VIEWS, Kind, Plan, plan
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Like, Var
 from xpnet.program.source import Printed, Printer
 
 from .layout import Whole, by_columns

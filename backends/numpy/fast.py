@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.fuse import fuse
 from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, operation
 from xpnet.program.loops import COMPARISONS, print_loops
 from xpnet.program.plan import Kind
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Like, Var
 from xpnet.program.source import Printed
 
 from .. import pip_install  # noqa: TID252 - see there

@@ -14,9 +14,9 @@ from weakref import ref
 
 import numpy as np
 
+from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.kernel import REDUCTIONS, Kernel, operation
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Like, Var
 
 from .memory import empty, is_aligned
 

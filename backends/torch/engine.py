@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from xpnet.program.entry import Entry, Var
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Var
 from xpnet.program.source import Printed, Printer
 
 __all__ = ["print_compiled"]

@@ -12,11 +12,12 @@ from xpnet.program import cuda
 from xpnet.program.c import PRELUDE
 from xpnet.program.clean import clean
 from xpnet.program.cuda import Cuda, print_cuda
+from xpnet.program.entry import Like, Var
 from xpnet.program.fuse import fuse
 from xpnet.program.host import host
 from xpnet.program.kernel import Kernel
 from xpnet.program.program import Program
-from xpnet.program.record import Like, Recording, Var
+from xpnet.program.record import Recording
 from xpnet.program.walks import is_printable, overwritable
 
 Function = Callable[..., Any]

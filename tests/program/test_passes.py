@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 import xpnet as xn
 from xpnet import tree
 from xpnet.program.clean import clean
+from xpnet.program.entry import Entry
 from xpnet.program.fuse import fuse
 from xpnet.program.host import host
 from xpnet.program.plan import plan
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Recording
+from xpnet.program.record import Recording
 from xpnet.program.source import print_program
 
 engine = pytest.importorskip("xpnet_backends.numpy.engine")

@@ -6,9 +6,9 @@ from typing import Any
 
 from xpnet import tree
 from xpnet.namespace import is_array
+from xpnet.program.entry import Entry, Var
 from xpnet.program.keys import value_key
 from xpnet.program.program import Program, references, substitute
-from xpnet.program.record import Entry, Var
 
 __all__ = ["clean"]
 

@@ -6,9 +6,9 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from xpnet.program.entry import Entry
 from xpnet.program.kernel import Kernel, kernel_of, operation
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry
 
 __all__ = ["Fused", "fuse"]
 

@@ -13,8 +13,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
+from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.program import evaluate, references
-from xpnet.program.record import Entry, Like, Var
 
 __all__ = [
     "AFTER",

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from xpnet.program.entry import Like, Var
 from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation, Role, dtype_name
 from xpnet.program.program import references
-from xpnet.program.record import Like, Var
 
 __all__ = ["COMPARISONS", "FORMULAS", "Argument", "Loops", "print_loops"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from xpnet.program.entry import Entry
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry
 
 __all__ = ["VIEWS", "Kind", "Plan", "plan"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.kernel import operation
 from xpnet.program.program import Program, evaluate, references
-from xpnet.program.record import Entry, Like, Var
 
 __all__ = ["Product", "join_epilogues"]
 

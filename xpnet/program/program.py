@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Self
 
 from xpnet._typing import Array, Namespace
-from xpnet.program.record import Entry, Recording, Var
+from xpnet.program.entry import Entry, Var
+from xpnet.program.record import Recording
 from xpnet.scatter import copy
 
 __all__ = ["Program", "evaluate", "references", "substitute"]

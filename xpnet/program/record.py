@@ -3,78 +3,24 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from xpnet import tree
-from xpnet._typing import Array, Device, DType, Namespace
+from xpnet._typing import Array, Namespace
 from xpnet.aliasing import OUTSIDE, Hidden, share
 from xpnet.autodiff.rules import RULES
 from xpnet.autodiff.tape import TracedArray
 from xpnet.errors import CompileError
 from xpnet.namespace import array_namespace, device_of, is_array
+from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.host import HostNumber, recorder
 from xpnet.program.lines import refuse
 from xpnet.standard import RESULTS
 from xpnet.state import Slot
 from xpnet.wrapping import WrappedArray, WrappedNamespace, is_writable, wrap_namespace
 
-__all__ = ["Entry", "Like", "RecordedArray", "Recording", "Var", "recorded_namespace"]
-
-
-class Var(NamedTuple):
-    """The place of an array, or of a host number, among all that a program computes with."""
-
-    place: int
-
-
-class Like(NamedTuple):
-    """What is known of an array before it is computed."""
-
-    type: type
-    shape: tuple[int, ...]
-    dtype: DType
-    device: Device
-    strides: Any  # of libraries that have them: in which order sums are formed depends on them
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes its elements take, of a library that tells the size of a dtype."""
-        return math.prod(self.shape) * int(self.dtype.itemsize)
-
-    @property
-    def is_contiguous(self) -> bool:
-        """Whether elements lie one after another, in the order of rows, as far as is known."""
-        if self.strides is None:
-            return True
-        step = int(self.dtype.itemsize)
-        for length, stride in zip(self.shape[::-1], self.strides[::-1], strict=True):
-            if length > 1 and stride != step:
-                return False
-            step *= length
-        return True
-
-    def by_rows(self) -> Like:
-        """Return the same with elements one after another, in the order of rows."""
-        steps = (math.prod(self.shape[n + 1 :]) for n in range(len(self.shape)))
-        return self._replace(strides=tuple(step * self.dtype.itemsize for step in steps))
-
-
-class Entry(NamedTuple):
-    """One call: which function, of what, and where its results go, if it returns several."""
-
-    name: str
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    outs: tuple[int, ...]
-    several: bool = False
-
-    @property
-    def is_operator(self) -> bool:
-        """Whether it is one of Python's operators; some functions of NumPy's have no module."""
-        return getattr(self.function, "__module__", None) == "_operator"
+__all__ = ["RecordedArray", "Recording", "recorded_namespace"]
 
 
 class Recording:

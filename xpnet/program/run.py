@@ -14,8 +14,8 @@ from xpnet.backend import Backend
 from xpnet.errors import CompileError
 from xpnet.program.arguments import Arguments
 from xpnet.program.containers import Container
+from xpnet.program.entry import Like, Var
 from xpnet.program.program import Program, references, substitute
-from xpnet.program.record import Like, Var
 from xpnet.program.source import print_program
 from xpnet.program.state import State
 from xpnet.random import Generator

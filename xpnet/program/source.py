@@ -9,9 +9,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from xpnet.program.entry import Entry, Var
 from xpnet.program.kernel import Kernel
 from xpnet.program.program import Program
-from xpnet.program.record import Entry, Var
 
 __all__ = ["Printed", "Printer", "print_program"]
 

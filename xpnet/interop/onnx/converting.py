@@ -14,8 +14,8 @@ from xpnet.interop.onnx.indexing import INDEXING
 from xpnet.interop.onnx.reducing import REDUCING
 from xpnet.interop.onnx.shaping import SHAPING
 from xpnet.interop.onnx.tracing import Size, Traced
+from xpnet.program.entry import Entry, Var
 from xpnet.program.program import substitute
-from xpnet.program.record import Entry, Var
 from xpnet.standard import DTYPES
 from xpnet.transfer import to_host
 

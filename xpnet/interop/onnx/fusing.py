@@ -16,9 +16,10 @@ from xpnet.interop.onnx.building import Graph, Value
 from xpnet.interop.onnx.tracing import Traced
 from xpnet.nn import LayerNorm, Module, elu, gelu, leaky_relu
 from xpnet.program.clean import clean
+from xpnet.program.entry import Entry, Var
 from xpnet.program.keys import value_key
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Recording, Var
+from xpnet.program.record import Recording
 from xpnet.transfer import to_host
 
 __all__ = ["fuse"]

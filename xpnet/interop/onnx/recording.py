@@ -13,8 +13,9 @@ from xpnet.errors import CompileError, ExportError
 from xpnet.namespace import array_namespace, is_array
 from xpnet.nn import Module
 from xpnet.program.entering import Entered
+from xpnet.program.entry import Var
 from xpnet.program.lines import caller
-from xpnet.program.record import Recording, Var
+from xpnet.program.record import Recording
 from xpnet.program.state import State
 
 __all__ = ["Mark", "MarkedRecording", "Recorded", "record", "refuse"]

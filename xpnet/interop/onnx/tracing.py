@@ -14,10 +14,10 @@ from xpnet.interop.onnx.recording import Mark, Recorded, record, refuse
 from xpnet.nn import Module
 from xpnet.nn.modes import evaluating
 from xpnet.program.clean import clean
+from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.kernel import dtype_name
 from xpnet.program.keys import value_key
 from xpnet.program.program import Program, references
-from xpnet.program.record import Entry, Like, Var
 from xpnet.transfer import put_like, to_host
 
 __all__ = ["BATCHES", "Size", "Traced", "trace"]
