@@ -13,8 +13,9 @@ import numpy as np
 
 from xpnet.program.entry import Entry, Like, Var
 from xpnet.program.fuse import fuse
-from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, operation
+from xpnet.program.kernel import Kernel
 from xpnet.program.loops import COMPARISONS, print_loops
+from xpnet.program.operation import REDUCTIONS, Operation, operation
 from xpnet.program.plan import Kind
 from xpnet.program.program import Program, references
 from xpnet.program.source import Printed

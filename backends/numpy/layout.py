@@ -14,8 +14,9 @@ from weakref import ref
 
 import numpy as np
 
-from xpnet.program.entry import Entry, Like, Var
-from xpnet.program.kernel import REDUCTIONS, Kernel, operation
+from xpnet.program.entry import Entry, Like, Var, shape_of
+from xpnet.program.kernel import Kernel
+from xpnet.program.operation import REDUCTIONS, operation
 from xpnet.program.program import Program, references
 
 from .memory import empty, is_aligned
@@ -57,7 +58,7 @@ def by_columns(program: Program) -> frozenset[int]:
     chosen: set[int] = set()
     for weight in weights & set(program.state):
         group = groups.of(weight)
-        shapes = {like.shape if isinstance(like := program.kinds[p], Like) else () for p in group}
+        shapes = {shape_of(program.kinds[p]) for p in group}
         if not group & fixed and len(shapes) == 1 and _is_matrix(shapes.pop()):
             chosen |= group
     return frozenset(chosen)

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from xpnet.program.c import CTYPES, formula, literal
-from xpnet.program.entry import Like, Var
-from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation, dtype_name
+from xpnet.program.entry import Like, Var, dtype_name
+from xpnet.program.kernel import AFTER, Kernel
+from xpnet.program.operation import REDUCTIONS, Operation
 from xpnet.program.program import references
 from xpnet.program.walks import Form, Walk, form, walks
 

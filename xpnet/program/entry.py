@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from xpnet._typing import Device, DType
 
-__all__ = ["Entry", "Like", "Var"]
+__all__ = ["Entry", "Like", "Var", "dtype_name", "shape_of"]
 
 
 class Var(NamedTuple):
@@ -63,3 +63,13 @@ class Entry(NamedTuple):
     def is_operator(self) -> bool:
         """Whether it is one of Python's operators; some functions of NumPy's have no module."""
         return getattr(self.function, "__module__", None) == "_operator"
+
+
+def dtype_name(like: Any) -> str:
+    """Return the standard's name of the dtype of an array."""
+    return str(like.dtype).rpartition(".")[2]
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Return the shape of an array, and that of an array without axes for a number."""
+    return x.shape if isinstance(x, Like) else ()

@@ -6,8 +6,9 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from xpnet.program.entry import Entry
-from xpnet.program.kernel import Kernel, kernel_of, operation
+from xpnet.program.entry import Entry, shape_of
+from xpnet.program.kernel import Kernel, kernel_of
+from xpnet.program.operation import operation
 from xpnet.program.program import Program, references
 
 __all__ = ["Fused", "fuse"]
@@ -140,7 +141,7 @@ class _Fusing:
         users: dict[int, list[int]] = {}
         for n, operands in enumerate(self.operands):
             for place in operands if self.kernels[self.group[n]] is not None else ():
-                if getattr(self.source.kinds[place], "shape", ()):
+                if shape_of(self.source.kinds[place]):
                     users.setdefault(place, []).append(n)
         for first, *others in users.values():
             for n in others:

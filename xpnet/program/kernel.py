@@ -11,132 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from xpnet.program.entry import Entry, Like, Var
-from xpnet.program.program import evaluate, references
+from xpnet.program.entry import Entry, Var, shape_of
+from xpnet.program.operation import REDUCTIONS, Operation
+from xpnet.program.program import evaluate
 
-__all__ = [
-    "AFTER",
-    "REDUCTIONS",
-    "Kernel",
-    "Operation",
-    "Role",
-    "dtype_name",
-    "kernel_of",
-    "operation",
-]
+__all__ = ["AFTER", "Kernel", "Role", "kernel_of"]
 
 Role = Literal["full", "row", "column", "scalar"]
 AFTER = 10**9  # the stage of what is known when all rows are done
-
-# The names under which operators are recorded, as functions of the standard.
-_OPERATORS = {
-    **{name: name for name in ("abs", "add")},
-    "and_": "bitwise_and",
-    "eq": "equal",
-    "ge": "greater_equal",
-    "gt": "greater",
-    "invert": "bitwise_invert",
-    "le": "less_equal",
-    "lshift": "bitwise_left_shift",
-    "lt": "less",
-    "mul": "multiply",
-    "ne": "not_equal",
-    "neg": "negative",
-    "or_": "bitwise_or",
-    "pow": "pow",
-    "rshift": "bitwise_right_shift",
-    "sub": "subtract",
-    "truediv": "divide",
-    "xor": "bitwise_xor",
-}
-_ELEMENTWISE = frozenset(
-    {
-        *("abs", "add", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or"),
-        *("bitwise_right_shift", "bitwise_xor", "divide", "equal", "exp", "expm1", "greater"),
-        *("greater_equal", "isnan", "less", "less_equal", "log", "log1p", "logical_and"),
-        *("logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal"),
-        *("reciprocal", "sqrt", "square", "subtract", "tanh", "where"),
-    }
-)
-# Functions that hand each element on, to an array of another shape or dtype.
-_SAME = frozenset({"astype", "broadcast_to", "expand_dims", "getitem", "reshape", "squeeze"})
-REDUCTIONS = frozenset({"max", "mean", "min", "sum"})
-
-
-class Operation(NamedTuple):
-    """What an entry of a kernel does, under the names of the standard.
-
-    Attributes
-    ----------
-    name : str
-        An elementwise function, a reduction, or ``"same"``.
-    args : tuple
-        Places and numbers.
-    out : int
-        Where the result goes.
-    axes : frozenset of int
-        Those that a reduction runs over, from 0.
-    """
-
-    name: str
-    args: tuple[Any, ...]
-    out: int
-    axes: frozenset[int] = frozenset()
-
-    @property
-    def places(self) -> list[int]:
-        """The places among `args`."""
-        return [x.place for x in self.args if type(x) is Var]
-
-
-def operation(entry: Entry, kinds: Sequence[Any]) -> Operation | None:
-    """Return what a kernel would do for an entry, or None if none can."""
-    if len(entry.outs) != 1:
-        return None
-    [out], args = entry.outs, entry.args
-    name = _OPERATORS.get(entry.name, entry.name)
-    if name == "pow" and len(args) == 2 and type(args[1]) is int and args[1] == 2:
-        name, args = "square", args[:1]
-    if name in _ELEMENTWISE and not entry.kwargs and all(map(_is_scalar, args)):
-        return Operation(name, args, out)
-    if name == "full" and len(args) == 2 and isinstance(args[1], Var):
-        return Operation("astype", args[1:], out)
-    if not args or not isinstance(args[0], Var):
-        return None
-    like = kinds[args[0].place]
-    if name in _SAME and len(references((args, entry.kwargs))) == 1:
-        if name == "getitem" and not _keeps_all(args[1], _shape(like), _shape(kinds[out])):
-            return None
-        same = getattr(like, "dtype", None) == kinds[out].dtype
-        return Operation("same" if same else "astype", args[:1], out)
-    if name in REDUCTIONS and len(args) == 1 and set(entry.kwargs) <= {"axis", "keepdims"}:
-        axis, ndim = entry.kwargs.get("axis"), len(like.shape)
-        chosen = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        return Operation(name, args, out, frozenset(n % ndim for n in chosen) if ndim else _NONE)
-    return None
-
-
-_NONE: frozenset[int] = frozenset()
-
-
-def _is_scalar(x: Any) -> bool:
-    fits = type(x) is int and -(2**63) <= x < 2**63
-    return fits or isinstance(x, Var) or type(x) in (bool, float)
-
-
-def _keeps_all(key: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
-    """Tell whether indexing leaves every element where it was, in the order of rows."""
-    keys = key if isinstance(key, tuple) else (key,)
-    plain = all(
-        k in (None, Ellipsis) if not isinstance(k, (int, slice)) else _step(k) == 1 for k in keys
-    )
-    return plain and 0 < math.prod(before) == math.prod(after)
-
-
-def _step(key: int | slice) -> Any:
-    return 1 if isinstance(key, int) or key.step is None else key.step
 
 
 class Kernel:
@@ -228,11 +112,6 @@ class Kernel:
         return self.stages[op.out]
 
 
-def dtype_name(like: Any) -> str:
-    """Return the standard's name of the dtype of an array."""
-    return str(like.dtype).rpartition(".")[2]
-
-
 def kernel_of(
     entries: list[Entry], operations: list[Operation | None], kinds: Sequence[Any]
 ) -> Kernel | None:
@@ -253,23 +132,19 @@ def kernel_of(
     return Kernel(entries, known, kinds, shape, roles, stages)
 
 
-def _shape(x: Any) -> tuple[int, ...]:
-    return x.shape if isinstance(x, Like) else ()
-
-
 def _matrix(operations: list[Operation], kinds: Sequence[Any]) -> tuple[int, int] | None:
     """Return rows and columns, or None if there is no matrix for all."""
     found: set[tuple[int, int]] = set()
     sizes: set[int] = set()
     for op in operations:
-        shapes = [_shape(kinds[place]) for place in op.places]
+        shapes = [shape_of(kinds[place]) for place in op.places]
         if op.name in REDUCTIONS:
             [shape] = shapes
             if len(shape) > 1 and len(op.axes) < len(shape):
                 found.add((math.prod(shape[:-1]), shape[-1]))
             sizes.add(math.prod(shape))
             continue
-        out = _shape(kinds[op.out])
+        out = shape_of(kinds[op.out])
         size = math.prod(out)
         sizes.add(size)
         if any(1 != math.prod(shape) != size for shape in shapes):
@@ -293,7 +168,7 @@ def _roles(
 
     def natural(place: int) -> Role | None:
         """Return the role that the shape of an array suggests."""
-        found = _shape(kinds[place])
+        found = shape_of(kinds[place])
         size = math.prod(found)
         if size == 1:
             return "scalar"
@@ -309,15 +184,15 @@ def _roles(
             [x] = places
             if not assign(x, roles.get(x) or natural(x)):
                 return None
-            if not assign(op.out, _reduced(op, roles[x], _shape(kinds[x]), shape)):
+            if not assign(op.out, _reduced(op, roles[x], shape_of(kinds[x]), shape)):
                 return None
             continue
-        out = _shape(kinds[op.out])
+        out = shape_of(kinds[op.out])
         size = math.prod(out)
-        arrays = [place for place in places if math.prod(_shape(kinds[place])) > 1]
+        arrays = [place for place in places if math.prod(shape_of(kinds[place])) > 1]
         if any(not assign(place, "scalar") for place in places if place not in arrays):
             return None
-        if all(math.prod(_shape(kinds[place])) == size for place in arrays):
+        if all(math.prod(shape_of(kinds[place])) == size for place in arrays):
             known = {roles[place] for place in arrays if place in roles}
             role = known.pop() if len(known) == 1 else None if known else natural(op.out)
             if role == "full" and rows > 1 and out[-1] != columns:
@@ -328,7 +203,7 @@ def _roles(
         if size != rows * columns or not assign(op.out, "full"):  # something is broadcast
             return None
         for place in arrays:
-            if not assign(place, _aligned(_shape(kinds[place]), out, columns)):
+            if not assign(place, _aligned(shape_of(kinds[place]), out, columns)):
                 return None
     return roles
 

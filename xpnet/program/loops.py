@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from xpnet.program.entry import Like, Var
-from xpnet.program.kernel import AFTER, REDUCTIONS, Kernel, Operation, Role, dtype_name
+from xpnet.program.entry import Like, Var, dtype_name
+from xpnet.program.kernel import AFTER, Kernel, Role
+from xpnet.program.operation import REDUCTIONS, Operation
 from xpnet.program.program import references
 
 __all__ = ["COMPARISONS", "FORMULAS", "Argument", "Loops", "print_loops"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.program.entry import Entry, Like, Var
-from xpnet.program.kernel import operation
+from xpnet.program.operation import operation
 from xpnet.program.program import Program, evaluate, references
 
 __all__ = ["Product", "join_epilogues"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from xpnet.program.c import CTYPES
-from xpnet.program.entry import Like
-from xpnet.program.kernel import REDUCTIONS, Kernel, Operation, dtype_name
+from xpnet.program.entry import Like, dtype_name
+from xpnet.program.kernel import Kernel
+from xpnet.program.operation import REDUCTIONS, Operation
 from xpnet.program.program import references
 
 __all__ = ["Form", "Walk", "form", "is_printable", "overwritable", "walks"]

@@ -16,7 +16,7 @@ from xpnet.interop.onnx.tracing import trace
 from xpnet.namespace import is_array
 from xpnet.nn import Module
 from xpnet.nn.waiting import still_waiting
-from xpnet.program.kernel import dtype_name
+from xpnet.program.entry import dtype_name
 
 if TYPE_CHECKING:
     from onnx import ModelProto

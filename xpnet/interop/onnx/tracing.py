@@ -14,8 +14,7 @@ from xpnet.interop.onnx.recording import Mark, Recorded, record, refuse
 from xpnet.nn import Module
 from xpnet.nn.modes import evaluating
 from xpnet.program.clean import clean
-from xpnet.program.entry import Entry, Like, Var
-from xpnet.program.kernel import dtype_name
+from xpnet.program.entry import Entry, Like, Var, dtype_name
 from xpnet.program.keys import value_key
 from xpnet.program.program import Program, references
 from xpnet.transfer import put_like, to_host
