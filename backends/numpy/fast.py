@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.entry import Entry, Like, Var
+from xpnet.program.formulas import COMPARISONS
 from xpnet.program.fuse import fuse
 from xpnet.program.kernel import Kernel
-from xpnet.program.loops import COMPARISONS, print_loops
+from xpnet.program.loops import print_loops
 from xpnet.program.operation import REDUCTIONS, Operation, operation
 from xpnet.program.plan import Kind
 from xpnet.program.program import Program, references

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpnet.program.loops import COMPARISONS, FORMULAS
+from xpnet.program.formulas import COMPARISONS, FORMULAS
 
 __all__ = ["CTYPES", "PRELUDE", "formula", "literal"]
 

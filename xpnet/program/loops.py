@@ -7,51 +7,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from xpnet.program.entry import Like, Var, dtype_name
+from xpnet.program.formulas import COMPARISONS, FORMULAS
 from xpnet.program.kernel import AFTER, Kernel, Role
 from xpnet.program.operation import REDUCTIONS, Operation
 from xpnet.program.program import references
 
-__all__ = ["COMPARISONS", "FORMULAS", "Argument", "Loops", "print_loops"]
+__all__ = ["Argument", "Loops", "print_loops"]
 
-FORMULAS = {
-    "abs": "abs({0})",
-    "add": "{0} + {1}",
-    "astype": "{0}",
-    "bitwise_and": "{0} & {1}",
-    "bitwise_invert": "~{0}",
-    "bitwise_left_shift": "{0} << {1}",
-    "bitwise_or": "{0} | {1}",
-    "bitwise_right_shift": "{0} >> {1}",
-    "bitwise_xor": "{0} ^ {1}",
-    "divide": "{0} / {1}",
-    "equal": "{0} == {1}",
-    "exp": "exp({0})",
-    "expm1": "expm1({0})",
-    "greater": "{0} > {1}",
-    "greater_equal": "{0} >= {1}",
-    "isnan": "{0} != {0}",
-    "less": "{0} < {1}",
-    "less_equal": "{0} <= {1}",
-    "log": "log({0})",
-    "log1p": "log1p({0})",
-    "logical_and": "{0} and {1}",
-    "logical_not": "not {0}",
-    "logical_or": "{0} or {1}",
-    "maximum": "{0} if {0} > {1} or {0} != {0} else {1}",
-    "minimum": "{0} if {0} < {1} or {0} != {0} else {1}",
-    "multiply": "{0} * {1}",
-    "negative": "-{0}",
-    "not_equal": "{0} != {1}",
-    "reciprocal": "1 / {0}",
-    "sqrt": "sqrt({0})",
-    "square": "{0} * {0}",
-    "subtract": "{0} - {1}",
-    "tanh": "tanh({0})",
-    "where": "{1} if {0} else {2}",
-}
 # With a number that is not nan in second place, which compilers turn into a single instruction.
 _BOUNDED = {"maximum": "{1} if {0} <= {1} else {0}", "minimum": "{1} if {0} >= {1} else {0}"}
-COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
 
 
 class Argument(NamedTuple):

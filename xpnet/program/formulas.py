@@ -1,0 +1,41 @@
+"""The formulas of elementwise operations, from which printers of kernels start."""
+
+__all__ = ["COMPARISONS", "FORMULAS"]
+
+FORMULAS = {
+    "abs": "abs({0})",
+    "add": "{0} + {1}",
+    "astype": "{0}",
+    "bitwise_and": "{0} & {1}",
+    "bitwise_invert": "~{0}",
+    "bitwise_left_shift": "{0} << {1}",
+    "bitwise_or": "{0} | {1}",
+    "bitwise_right_shift": "{0} >> {1}",
+    "bitwise_xor": "{0} ^ {1}",
+    "divide": "{0} / {1}",
+    "equal": "{0} == {1}",
+    "exp": "exp({0})",
+    "expm1": "expm1({0})",
+    "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}",
+    "isnan": "{0} != {0}",
+    "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}",
+    "log": "log({0})",
+    "log1p": "log1p({0})",
+    "logical_and": "{0} and {1}",
+    "logical_not": "not {0}",
+    "logical_or": "{0} or {1}",
+    "maximum": "{0} if {0} > {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} < {1} or {0} != {0} else {1}",
+    "multiply": "{0} * {1}",
+    "negative": "-{0}",
+    "not_equal": "{0} != {1}",
+    "reciprocal": "1 / {0}",
+    "sqrt": "sqrt({0})",
+    "square": "{0} * {0}",
+    "subtract": "{0} - {1}",
+    "tanh": "tanh({0})",
+    "where": "{1} if {0} else {2}",
+}
+COMPARISONS = frozenset({"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"})
