@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.program.cuda import print_numbers
 from xpnet.program.entry import Like
 from xpnet.program.program import Program
 
-if TYPE_CHECKING:
-    from .engine import Device
+from .protocol import Device
 
 __all__ = ["Step", "describe"]
 
