@@ -45,7 +45,7 @@ def _print_launched(program: Program, device: Device) -> Printed:
             raise ValueError(f"an input of shape {like.shape} is broadcast; copy it")
     with device:
         program = join_epilogues(_spread(program, device), relu=device.keeps_nan)
-        fused = fuse(program, _refuses, least=1)
+        fused = fuse(program, _obstacle, least=1)
         printed = _Launched(fused.program, device).print()
         printed.alone = fused.alone
         return printed
@@ -64,7 +64,7 @@ def _spread(program: Program, device: Device) -> Program:
     return program._replace(kinds=kinds, constants=constants)
 
 
-def _refuses(kernel: Kernel) -> str | None:
+def _obstacle(kernel: Kernel) -> str | None:
     """Return why a kernel is not printed, or None."""
     places = (*kernel.inputs, *(op.out for op in kernel.operations))
     likes = [kernel.kinds[place] for place in places]
@@ -107,7 +107,7 @@ class _Launched(Printer):
         self._launches: list[tuple[str, _Launch]] = []
         self.kernels: list[tuple[str, Kernel]] = []
         self._kept: dict[int, str] = {}
-        self.refusal = ""  # why this cannot be a graph
+        self.obstacle = ""  # why this cannot be a graph
 
     def print(self) -> Printed:
         """Return the source, which shows the body of a step."""
@@ -132,7 +132,7 @@ class _Launched(Printer):
             names = [self.names[place] for place in (*function.inputs, *entry.outs)]
             return f"{self.bind('product', product)}({', '.join(names)})"
         if any(place in self._number for place in references((entry.args, entry.kwargs))):
-            self.refusal = f"{entry.name} takes a number that changes from run to run"
+            self.obstacle = f"{entry.name} takes a number that changes from run to run"
         if isinstance(function, Product):  # as it was recorded
             return "; ".join(filter(None, map(super().statement, function.entries)))
         return super().statement(entry)
@@ -238,5 +238,5 @@ class _Stepping(Printed):
             self.source, self.notes = f"# {how}\n{self._body.source}", [how]
 
         return Step(
-            self._body.function(), program, made.device, in_place, made.numbers, made.refusal, show
+            self._body.function(), program, made.device, in_place, made.numbers, made.obstacle, show
         )

@@ -32,7 +32,7 @@ class Step:
         Which arrays of the state have their new values after a run.
     numbers : array or None
         Where the host numbers are on the device.
-    refusal : str
+    obstacle : str
         Why this is no graph, if that is known.
     show : callable
         Is told how the program is run.
@@ -51,7 +51,7 @@ class Step:
         device: Device,
         in_place: list[bool],
         numbers: Any,
-        refusal: str,
+        obstacle: str,
         show: Callable[[str], None],
     ) -> None:
         self._body, self._program, self._device = body, program, device
@@ -69,8 +69,8 @@ class Step:
             self._numbers = [(numbers[n:], n, count) for n in starts]
         self._graph: Any = None
         self._has_run = False
-        self._refusal = ""
-        self._refuse(refusal)
+        self._obstacle = ""
+        self._note_obstacle(obstacle)
 
     def _own(self, place: int) -> Any:
         """Return an array for values that are copied."""
@@ -78,9 +78,9 @@ class Step:
         reach = sum(abs(s) * (n - 1) for s, n in zip(like.strides, like.shape, strict=True))
         return self._device.array(like, self._device.memory(reach + like.dtype.itemsize))
 
-    def _refuse(self, reason: str) -> None:
-        self._refusal = reason
-        self._show(f"launched one by one: {reason}" if reason else "launched as one graph")
+    def _note_obstacle(self, obstacle: str) -> None:
+        self._obstacle = obstacle
+        self._show(f"launched one by one: {obstacle}" if obstacle else "launched as one graph")
 
     def __call__(self, *given: Any) -> list[Any]:
         """Run it; return copies of the results, and the state's new arrays."""
@@ -117,11 +117,11 @@ class Step:
     def _run(self, numbers: Any) -> list[Any]:
         """Launch everything; return what the body returns."""
         launch_all = functools.partial(self._body, *self._state, *self._inputs, *numbers)
-        if self._has_run and not self._refusal and self._graph is None:
+        if self._has_run and not self._obstacle and self._graph is None:
             try:
                 self._graph = self._device.capture(launch_all)
             except Exception as error:  # whatever a library raises
-                self._refuse(describe(error))
+                self._note_obstacle(describe(error))
         self._has_run = True
         if self._graph is None:
             return launch_all()

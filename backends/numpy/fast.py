@@ -52,7 +52,7 @@ def print_fused(program: Program) -> Printed:
         If a kernel was never compiled before, and Numba cannot do so.
     """
     program = _by_rows(program)
-    fused = fuse(program, _refuses)
+    fused = fuse(program, _obstacle)
     for entry in fused.program.entries:
         if isinstance(entry.function, Kernel):
             for place in entry.outs:
@@ -80,14 +80,14 @@ def _made(like: Any) -> Any:
     return like.by_rows() if isinstance(like, Like) and like.strides is not None else like
 
 
-def _refuses(kernel: Kernel) -> str | None:
+def _obstacle(kernel: Kernel) -> str | None:
     """Return why NumPy shall do what a kernel does, or None."""
     if kernel.shape == (1, 1):
         return "single numbers are no work for loops"
-    return next(filter(None, (_refuses_operation(kernel, op) for op in kernel.operations)), None)
+    return next(filter(None, (_obstacle_in(kernel, op) for op in kernel.operations)), None)
 
 
-def _refuses_operation(kernel: Kernel, op: Operation) -> str | None:
+def _obstacle_in(kernel: Kernel, op: Operation) -> str | None:
     places, size = (*references(op.args), op.out), kernel.shape[0] * kernel.shape[1]
     for place in places:
         like = kernel.kinds[place]

@@ -199,7 +199,7 @@ def record(function: Function, *arrays: Any) -> Program:
         return clean(Program.of(recording, [], [x.place for x in wrapped], returned, []))
 
 
-def refuses(kernel: Kernel) -> str | None:
+def obstacle(kernel: Kernel) -> str | None:
     return None if is_printable(kernel) else "it is not printed"
 
 
@@ -207,7 +207,7 @@ def fused(name: str) -> Program:
     function, arrays = CASES[name]
     with np.errstate(all="ignore"):
         program = record(function, *arrays)
-        return fuse(program, refuses, least=1).program
+        return fuse(program, obstacle, least=1).program
 
 
 def kernels(program: Program) -> list[Kernel]:

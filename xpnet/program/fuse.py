@@ -29,14 +29,14 @@ class Fused(NamedTuple):
     alone: list[tuple[str, str]]
 
 
-def fuse(program: Program, refuses: Callable[[Kernel], str | None], *, least: int = 2) -> Fused:
+def fuse(program: Program, obstacle: Callable[[Kernel], str | None], *, least: int = 2) -> Fused:
     """Return a program in which calls are replaced by kernels.
 
     Parameters
     ----------
     program : Program
         As `xpnet.program.clean` leaves it.
-    refuses : callable
+    obstacle : callable
         Returns why an engine does not run a kernel, which has at least one entry, or None.
     least : int
         How many operations a kernel has at least; those that hand elements on do not count.
@@ -53,16 +53,16 @@ def fuse(program: Program, refuses: Callable[[Kernel], str | None], *, least: in
     that runs between them needs the first and is needed by the second. Calls that no kernel takes,
     or in groups that are too small, stay as they are.
     """
-    return _Fusing(program, refuses, least).fused()
+    return _Fusing(program, obstacle, least).fused()
 
 
 class _Fusing:
     """A program whose entries are in groups; `None` stands for one that no kernel takes."""
 
     def __init__(
-        self, program: Program, refuses: Callable[[Kernel], str | None], least: int
+        self, program: Program, obstacle: Callable[[Kernel], str | None], least: int
     ) -> None:
-        self.source, self._refuses, self._least = program, refuses, least
+        self.source, self._obstacle, self._least = program, obstacle, least
         self._alone: list[tuple[str, str]] = []
         entries = program.entries
         producer = {out: n for n, entry in enumerate(entries) for out in entry.outs}
@@ -120,7 +120,7 @@ class _Fusing:
 
     def _kernel(self, members: Iterable[int]) -> Kernel | None:
         kernel = self._any_kernel(sorted(members))
-        return kernel if kernel is not None and self._refuses(kernel) is None else None
+        return kernel if kernel is not None and self._obstacle(kernel) is None else None
 
     def _any_kernel(self, members: list[int]) -> Kernel | None:
         """Return the kernel of some entries, in their order, whether an engine runs it or not."""
@@ -134,7 +134,7 @@ class _Fusing:
         kernel = self._any_kernel([n])
         if kernel is None:
             return "its arrays do not lie over one matrix of rows and columns"
-        return self._refuses(kernel) or "nothing beside it to be fused with"
+        return self._obstacle(kernel) or "nothing beside it to be fused with"
 
     def _join_neighbours(self) -> None:
         """Join kernels that have an operand in common, as long as there are any."""
