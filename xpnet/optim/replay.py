@@ -76,8 +76,8 @@ class Replay:
             for members, count in zip(counters, before, strict=True):
                 members.update(count)
             raise
-        for place, array in zip(update.written, outputs, strict=True):
-            for slot in self._slots[place]:
+        for n, array in zip(update.written, outputs, strict=True):
+            for slot in self._slots[n]:
                 slot.owner[slot.key] = array
         return True
 
@@ -142,7 +142,7 @@ class Replay:
         with Recording(array_namespace(*grads.values())) as recording:
 
             def lift(array: Array) -> Array:
-                state.append(recording.place(array))
+                state.append(recording.add(array))
                 return recording.array(copy(array), state[-1])
 
             numbers = spread(self._names, groups, recording.note_host(lambda: shared))

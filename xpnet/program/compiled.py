@@ -231,7 +231,7 @@ class Compiled(Generic[P, R]):
             entered.lift(before)
             inner_args, inner_kwargs = tree.map(enter, (args, kwargs))
             result = self._function(*inner_args, **inner_kwargs)
-            repeats = entered.leave() and recording.is_placed
+            repeats = entered.leave() and recording.is_on_device
             if repeats:
                 changed = [(x, slot) for x, slot in kept if entered.changes(slot)]
                 slots = [slot for _, slot in changed]

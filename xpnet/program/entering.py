@@ -119,7 +119,7 @@ class Entered:
                         "nn.Buffer, or return it"
                     )
         slots = self.recording.state
-        if set(after.places()) != slots.keys():
+        if after.slot_keys() != slots.keys():
             return False  # the first totals of a metric, say: the next call is another one
         now = self._all_settings()
         for number, (c, before) in self._settings.items():

@@ -48,12 +48,12 @@ class Recording:
         self.closed = True
 
     @property
-    def is_placed(self) -> bool:
+    def is_on_device(self) -> bool:
         """Whether all arrays are on a device; they are not while the library itself records."""
         return all(x.device is not None for x in self.kinds if isinstance(x, Like))
 
-    def place(self, x: Any) -> int:
-        """Make room for one more array or number."""
+    def add(self, x: Any) -> int:
+        """Make room for one more array or number; return its place."""
         if is_array(x):
             strides = getattr(x, "strides", None)
             x = Like(type(x), tuple(x.shape), x.dtype, device_of(x), strides)
@@ -62,7 +62,7 @@ class Recording:
 
     def wrap(self, array: Array) -> RecordedArray:
         """Return an array that is an input of the program."""
-        return self.array(array, self.place(array))
+        return self.array(array, self.add(array))
 
     def array(self, value: Array, index: int) -> RecordedArray:
         """Return the array at a place."""
@@ -83,7 +83,7 @@ class Recording:
         if is_array(x):
             self.note_use(x)
             if id(x) not in self.outside:
-                self.outside[id(x)] = self.place(x), x
+                self.outside[id(x)] = self.add(x), x
             return Var(self.outside[id(x)][0])
         if hasattr(type(x), "__array__"):
             refuse(
@@ -112,7 +112,7 @@ class Recording:
         places: list[int] = []
 
         def enter(number: Any) -> Any:
-            places.append(self.place(number))
+            places.append(self.add(number))
             return HostNumber(number, places[-1])
 
         entered = tree.map(enter, numbers)
@@ -145,7 +145,7 @@ class Recording:
         def enter(x: Any) -> Any:
             if not is_array(x):
                 return x
-            outs.append(self.place(x))
+            outs.append(self.add(x))
             return self.array(x, outs[-1])
 
         if isinstance(result, tuple) and name in RESULTS:

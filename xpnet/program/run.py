@@ -74,9 +74,9 @@ class Run:
         self._changed = [n for n, (old, new) in enumerate(pairs) if old != new]
         found: list[Var] = []
 
-        def number(var: Var) -> _Place:
+        def number(var: Var) -> _Output:
             found.append(var)
-            return _Place(len(found) - 1)
+            return _Output(len(found) - 1)
 
         self._results = substitute(program.results, number)
         self._count = len(found)
@@ -89,8 +89,8 @@ class Run:
         self._counters = [*state.hosted, *map(vars, self._generators)]
         self._slots = [state.groups[n][0] for n in self._changed]
         self._write = [
-            (slot.owner, slot.key, self._count + place)
-            for place, n in enumerate(self._changed)
+            (slot.owner, slot.key, self._count + number)
+            for number, n in enumerate(self._changed)
             for slot in state.groups[n]
         ]
 
@@ -145,15 +145,15 @@ class Run:
 
     def _finish(self, outputs: list[Any]) -> Any:
         """Put what has changed where it belongs, and return the results."""
-        for owner, key, place in self._write:
-            owner[key] = outputs[place]
+        for owner, key, number in self._write:
+            owner[key] = outputs[number]
         for container, name, value in self._assigned:
             container[name] = value
             changes.count += 1
         results = self._results
-        if type(results) is _Place:
+        if type(results) is _Output:
             return outputs[results]
-        return tree.map(lambda leaf: outputs[leaf] if type(leaf) is _Place else leaf, results)
+        return tree.map(lambda leaf: outputs[leaf] if type(leaf) is _Output else leaf, results)
 
 
 def _promoting(program: Program) -> dict[int, type]:
@@ -172,13 +172,13 @@ def check_inputs(
     name: str, inputs: list[Array], changed: Iterable[Array], slots: list[Slot]
 ) -> None:
     """Refuse an array that a program writes to, which is in one of `slots`, or a view of it."""
-    place = overwritten(inputs, changed)
-    if place is not None:
+    number = overwritten(inputs, changed)
+    if number is not None:
         raise CompileError(
-            f"{name}: an array among the arguments is {slots[place].name!r} of a module or "
+            f"{name}: an array among the arguments is {slots[number].name!r} of a module or "
             "optimizer, or a view of it, which the step overwrites; pass a copy"
         )
 
 
-class _Place(int):
-    """Which of the outputs stands here."""
+class _Output(int):
+    """Stands for the output of this number."""

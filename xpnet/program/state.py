@@ -46,13 +46,13 @@ class State:
         self._empty: list[Any] = []
         self._lists: list[list[Any]] = []
         self._dicts: list[dict[Any, Any]] = []
-        self._places: list[tuple[Any, Any]] = []
+        self._checked: list[tuple[Any, Any]] = []
         self.hosted: list[dict[str, Any]] = []
         self._seen: set[int] = set()
         self.key = tuple(map(self._key, statefuls))
         self._lengths = list(map(len, self._lists))
         self._keys = list(map(list, self._dicts))
-        self._members = list(starmap(getitem, self._places))
+        self._members = list(starmap(getitem, self._checked))
 
     def is_of(self, statefuls: Sequence[Stateful]) -> bool:
         """Tell whether this is still the state of these modules and optimizers."""
@@ -63,7 +63,7 @@ class State:
             and not any(self._empty)
             and list(map(len, self._lists)) == self._lengths
             and list(map(list, self._dicts)) == self._keys
-            and all(map(is_, starmap(getitem, self._places), self._members))
+            and all(map(is_, starmap(getitem, self._checked), self._members))
         )
 
     @property
@@ -75,9 +75,9 @@ class State:
         """Tell whether an array is kept here."""
         return (id(owner), key) in self._slots
 
-    def places(self) -> list[tuple[int, str]]:
-        """Return where the arrays are kept."""
-        return list(self._slots)
+    def slot_keys(self) -> set[tuple[int, str]]:
+        """Return where the arrays are kept: the id of each dict, and the key in it."""
+        return set(self._slots)
 
     def _key(self, x: Any) -> Hashable:
         if isinstance(x, Stateful):
@@ -91,7 +91,7 @@ class State:
             keys = x if isinstance(x, dict) else range(len(x))
             filled: list[Any] = self._dicts if isinstance(x, dict) else self._lists
             (filled if x else self._empty).append(x)
-            self._places += [(x, key) for key in keys if (id(x), key) not in self._slots]
+            self._checked += [(x, key) for key in keys if (id(x), key) not in self._slots]
             if isinstance(x, dict):
                 return (dict, *self._items(x))
         if isinstance(x, (list, tuple)):
