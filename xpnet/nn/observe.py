@@ -1,4 +1,4 @@
-"""Watching the outputs of all modules of a model, and trying a model without leaving traces."""
+"""Watching the outputs of all modules of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all optimizers share: state by parameter name, steps, rates, penalties and updates."""
+"""What all optimizers share: settings, state by parameter name, steps, rates and updates."""
 
 from __future__ import annotations
 

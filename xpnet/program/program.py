@@ -1,4 +1,4 @@
-"""A program: what a recording has become, and how it is run."""
+"""A program: what a recording has become."""
 
 from __future__ import annotations
 
