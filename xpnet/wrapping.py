@@ -21,7 +21,7 @@ from xpnet.namespace import COMPLEX, REAL, array_namespace, device_of, dtype_kin
 from xpnet.scatter import add_at, copy, set_at
 from xpnet.standard import CONSTANTS, DTYPES, EXTENSIONS, FUNCTIONS, OPERATORS
 
-__all__ = ["WrappedArray", "WrappedNamespace", "is_writable", "wrap_namespace"]
+__all__ = ["WrappedArray", "WrappedNamespace", "is_writable", "map_argument", "wrap_namespace"]
 
 _SYMBOLS = {
     "add": "+",
@@ -315,3 +315,10 @@ def _add_at(x: Array, values: Array, positions: Array) -> Array:
 
 def _set_at(x: Array, values: Array, key: Any) -> Array:
     return set_at(copy(x), values, key)
+
+
+def map_argument(function: Callable[[Any], Any], x: Any) -> Any:
+    """Apply `function` to an argument, or to the members of lists and tuples of arguments."""
+    if type(x) in (list, tuple):
+        return type(x)([map_argument(function, member) for member in x])
+    return function(x)

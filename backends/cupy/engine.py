@@ -11,7 +11,7 @@ from xpnet.program.cuda import print_cuda
 from xpnet.program.entry import Entry, Like
 from xpnet.program.fuse import fuse
 from xpnet.program.kernel import Kernel
-from xpnet.program.plan import VIEWS, Kind, plan
+from xpnet.program.plan import Kind, is_view, plan
 from xpnet.program.products import Product, join_epilogues
 from xpnet.program.program import Program, references
 from xpnet.program.source import Printed, Printer, print_program
@@ -208,8 +208,7 @@ class _Launched(Printer):
             return "buffer"
         if isinstance(entry.function, Product):
             return "buffer" if self._is_planned(entry) else "other"
-        view = entry.name in VIEWS and len(references((entry.args, entry.kwargs))) == 1
-        return "view" if view and len(entry.outs) == 1 else "other"
+        return "view" if is_view(entry) and len(entry.outs) == 1 else "other"
 
     def _over(self, entry: Entry, out: int) -> list[int]:
         """Return the operands in whose memory an entry may be computed."""

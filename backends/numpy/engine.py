@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.program.entry import Entry, Like, Var
-from xpnet.program.plan import VIEWS, Kind, Plan, plan
+from xpnet.program.plan import Kind, Plan, is_view, plan
 from xpnet.program.program import Program, references
 from xpnet.program.source import Printed, Printer
 
@@ -218,7 +218,7 @@ class Planned(Printer):
             return "fresh"
         if len(entry.outs) > 1:
             return "other"
-        if entry.name in VIEWS and len(references((entry.args, entry.kwargs))) == 1:
+        if is_view(entry):
             return "view"
         if _ufunc(entry) is not None:
             return "buffer"

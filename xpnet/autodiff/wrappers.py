@@ -27,7 +27,7 @@ from xpnet.autodiff.tape import CONSTANT, TracedArray, highest_tape, lowered, pl
 from xpnet.errors import TracedArrayError
 from xpnet.namespace import dtype_kind, is_array
 from xpnet.standard import CHAPTERS, RESULTS
-from xpnet.wrapping import WrappedNamespace, is_writable
+from xpnet.wrapping import WrappedNamespace, is_writable, map_argument
 
 __all__ = ["make"]
 
@@ -289,9 +289,9 @@ def make_zero(cls: type[Any], name: str, function: Callable[..., Any]) -> Callab
     """Wrap a function whose derivative is zero wherever it has one: its result is a constant."""
 
     def call(*args: Any, **options: Any) -> Any:
-        args = tuple([x if type(x) in PLAIN else _map(raw, x) for x in args])
+        args = tuple([x if type(x) in PLAIN else map_argument(raw, x) for x in args])
         if options:
-            options = {key: _map(raw, option) for key, option in options.items()}
+            options = {key: map_argument(raw, option) for key, option in options.items()}
         out = function(*args, **options)
         return cls(out, CONSTANT, -1) if is_array(out) else _constant(cls, name, out)
 
@@ -314,8 +314,8 @@ def make_missing(cls: type[Any], name: str, function: Callable[..., Any]) -> Cal
                 while isinstance(x, TracedArray):
                     tapes.setdefault(x.tape.level, (x.tape, where))
                     x = x.value
-        options = {key: _map(raw, option) for key, option in options.items()}
-        out = _constant(cls, name, function(*_map(raw, args), **options))
+        options = {key: map_argument(raw, option) for key, option in options.items()}
+        out = _constant(cls, name, function(*map_argument(raw, args), **options))
         for level in sorted(tapes.keys() - {CONSTANT.level}):
             out = _trap(cls, out, name, *tapes[level])
         return out
@@ -331,13 +331,6 @@ def _trap(cls: type[Any], x: Any, name: str, tape: Any, where: int | str) -> Any
         return x
     tape.append((pull_missing, name, where))
     return cls(x if tape.level > 1 else x.value, tape, len(tape) - 1)
-
-
-def _map(function: Callable[[Any], Any], x: Any) -> Any:
-    """Apply `function` to an argument, or to the members of a list or tuple of arguments."""
-    if type(x) in (list, tuple):
-        return type(x)([_map(function, member) for member in x])
-    return function(x)
 
 
 def _flatten(x: Any) -> list[Any]:

@@ -8,19 +8,24 @@ from typing import Literal, NamedTuple
 from xpnet.program.entry import Entry
 from xpnet.program.program import Program, references
 
-__all__ = ["VIEWS", "Kind", "Plan", "plan"]
+__all__ = ["Kind", "Plan", "is_view", "plan"]
 
 # How an engine computes an entry: into buffers; into memory that it takes itself; as a view of its
 # first operand; or as it likes, so that the result may share the memory of any operand.
 Kind = Literal["buffer", "fresh", "view", "other"]
 
 # Functions whose results are views, in libraries that have views.
-VIEWS = frozenset(
+_VIEWS = frozenset(
     {
         *("broadcast_to", "expand_dims", "getitem", "matrix_transpose", "moveaxis"),
         *("permute_dims", "reshape", "squeeze"),
     }
 )
+
+
+def is_view(entry: Entry) -> bool:
+    """Tell whether the result of an entry is a view of one operand, where there are views."""
+    return entry.name in _VIEWS and len(references((entry.args, entry.kwargs))) == 1
 
 
 class Plan(NamedTuple):

@@ -18,7 +18,7 @@ from xpnet.program.host import HostNumber, recorder
 from xpnet.program.lines import refuse
 from xpnet.standard import RESULTS
 from xpnet.state import Slot
-from xpnet.wrapping import WrappedArray, WrappedNamespace, is_writable, wrap_namespace
+from xpnet.wrapping import WrappedArray, WrappedNamespace, is_writable, map_argument, wrap_namespace
 
 __all__ = ["RecordedArray", "Recording", "recorded_namespace"]
 
@@ -139,8 +139,8 @@ class Recording:
     def note(self, name: str, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """Write one entry, and return its result with recorded arrays in it."""
         outs: list[int] = []
-        args = _map(self.reference, args)
-        kwargs = {key: _map(self.reference, option) for key, option in kwargs.items()}
+        args = map_argument(self.reference, args)
+        kwargs = {key: map_argument(self.reference, option) for key, option in kwargs.items()}
 
         def enter(x: Any) -> Any:
             if not is_array(x):
@@ -236,8 +236,8 @@ def _make(
             refuse("x[mask], whose shape depends on values", "choose with xp.where")
         if name == "repeat" and any(is_array(x) for x in (*args[1:], *kwargs.values())):
             refuse("xp.repeat by an array, whose shape depends on values", "use numbers")
-        values = _map(_below, args)
-        options = {key: _map(_below, option) for key, option in kwargs.items()}
+        values = map_argument(_below, args)
+        options = {key: map_argument(_below, option) for key, option in kwargs.items()}
         result = recording.note(name, function, args, kwargs, function(*values, **options))
         if view and not kwargs.get("copy", copies):
             for x in result if isinstance(result, (list, tuple)) else (result,):
@@ -277,13 +277,6 @@ def _below(x: Any) -> Any:
     if type(x) is slice and any(_below(part) is not part for part in (x.start, x.stop, x.step)):
         refuse("a slice with bounds that are arrays, whose shape depends on values", "use xp.where")
     return x
-
-
-def _map(function: Callable[[Any], Any], x: Any) -> Any:
-    """Apply `function` to an argument, or to the members of lists and tuples of arguments."""
-    if type(x) in (list, tuple):
-        return type(x)([_map(function, member) for member in x])
-    return function(x)
 
 
 def _arrays(x: Any) -> Iterator[Any]:
