@@ -11,7 +11,16 @@ from xpnet.errors import MixedArraysError
 if TYPE_CHECKING:
     from xpnet._typing import Array, Device, DType, Namespace
 
-__all__ = ["array_namespace", "device_of", "dtype_kind", "has_dtype", "is_array", "one_place"]
+__all__ = [
+    "COMPLEX",
+    "REAL",
+    "array_namespace",
+    "device_of",
+    "dtype_kind",
+    "has_dtype",
+    "is_array",
+    "one_place",
+]
 
 _SCALAR = None  # passed over: it has no namespace and needs none
 _NO_ARRAY = object()
@@ -129,7 +138,8 @@ def is_array(x: object) -> bool:
     return found is not _SCALAR and found is not _NO_ARRAY
 
 
-REAL, COMPLEX = "real floating", "complex floating"
+REAL = "real floating"
+COMPLEX = "complex floating"
 _has: dict[tuple[type, DType, str], bool] = {}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Self
 from weakref import ref
 
 from xpnet._typing import Array
-from xpnet.namespace import is_array
+from xpnet.namespace import REAL, has_dtype, is_array
 
 __all__ = [
     "BUFFER",
@@ -17,6 +17,7 @@ __all__ = [
     "Role",
     "Slot",
     "Stateful",
+    "are_of_a_kind",
     "changes",
     "living",
     "mismatches",
@@ -170,3 +171,8 @@ def mismatches(
         elif not fits(array, like):
             problems.append(f"{name}: expected dtype {like.dtype}, got {array.dtype}")
     return "".join(f"\n  {problem}" for problem in problems)
+
+
+def are_of_a_kind(array: Array, like: Array) -> bool:
+    """Tell whether both or neither of two arrays have real floating-point numbers."""
+    return has_dtype(array, REAL) == has_dtype(like, REAL)

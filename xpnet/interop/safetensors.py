@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from xpnet._typing import Array, HostArray
 from xpnet.checkpoint.folder import check_folder, replace_file
 from xpnet.checkpoint.tensors import on_host, pack, safetensors, unpack
-from xpnet.namespace import REAL, has_dtype
 from xpnet.nn import Module
 from xpnet.nn.waiting import widths_from
-from xpnet.state import mismatches
+from xpnet.state import are_of_a_kind, mismatches
 
 __all__ = ["Unmatched", "load", "save"]
 
@@ -160,9 +159,7 @@ def load(
                 list(model.slots())  # raises: a width cannot be told from these
             expected = {name: array for name, array in expected.items() if name not in waiting}
             state = {name: state.get(name, array) for name, array in expected.items()}
-        problems = mismatches(expected, state, fits=_are_of_a_kind) + "".join(
-            _torn(expected, given)
-        )
+        problems = mismatches(expected, state, fits=are_of_a_kind) + "".join(_torn(expected, given))
         if problems:
             raise ValueError(
                 f"load: {os.fspath(path)}: the file does not fit this {type(model).__name__}:"
@@ -248,10 +245,6 @@ def _torn(expected: Mapping[str, Array], given: Mapping[str, HostArray]) -> Iter
                 yield f"\n  {name}: tied to {other}, but the file has them in {dtypes}"
             elif x.tobytes() != y.tobytes():
                 yield f"\n  {name}: tied to {other}, but the file has other values for it"
-
-
-def _are_of_a_kind(array: Array, like: Array) -> bool:
-    return has_dtype(array, REAL) == has_dtype(like, REAL)
 
 
 def _hint(expected: Collection[str], found: Collection[str], prefix: str) -> str:

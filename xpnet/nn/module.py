@@ -12,13 +12,23 @@ from xpnet.autodiff.tape import TracedArray, raw
 from xpnet.errors import MixedArraysError, TracedArrayError
 from xpnet.namespace import is_array, one_place
 from xpnet.nn.modes import evaluating, undisturbed
-from xpnet.nn.parameter import Parameter, is_real
+from xpnet.nn.parameter import Parameter
 from xpnet.nn.repr import module_repr
 from xpnet.nn.summary import Summary, summarize
 from xpnet.nn.waiting import widths_from
 from xpnet.program.host import note_use
 from xpnet.scatter import copy
-from xpnet.state import BUFFER, FROZEN, PARAMETER, Role, Slot, Stateful, changes, mismatches
+from xpnet.state import (
+    BUFFER,
+    FROZEN,
+    PARAMETER,
+    Role,
+    Slot,
+    Stateful,
+    are_of_a_kind,
+    changes,
+    mismatches,
+)
 from xpnet.transfer import copy_like
 from xpnet.wrapping import WrappedArray
 
@@ -255,7 +265,7 @@ class Module(Stateful):
                 f"{type(self).__name__}.load_state_dict: the model is being differentiated or "
                 "compiled, where what is loaded would be lost; load it before"
             )
-        problems = mismatches(expected, state, fits=lambda a, b: is_real(a) == is_real(b))
+        problems = mismatches(expected, state, fits=are_of_a_kind)
         if problems:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: the state does not fit this model:"

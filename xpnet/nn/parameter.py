@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from xpnet._typing import Array
-from xpnet.namespace import array_namespace, is_array
+from xpnet.namespace import REAL, has_dtype, is_array
 from xpnet.state import BUFFER, PARAMETER, Role
 
-__all__ = ["Buffer", "Parameter", "is_real"]
+__all__ = ["Buffer", "Parameter"]
 
 
 class Parameter:
@@ -44,7 +44,7 @@ class Parameter:
                 f"nn.{type(self).__name__}: expected an array, got {type(array).__name__}; "
                 "make one with xn.asarray"
             )
-        if self.role == PARAMETER and not is_real(array):
+        if self.role == PARAMETER and not has_dtype(array, REAL):
             raise TypeError(
                 f"nn.Parameter: expected a real floating-point array, got dtype {array.dtype}; "
                 "an array that is not trained is an nn.Buffer"
@@ -81,8 +81,3 @@ class Buffer(Parameter):
     """
 
     role = BUFFER
-
-
-def is_real(array: Array) -> bool:
-    """Tell whether an array is of real floating-point numbers."""
-    return bool(array_namespace(array).isdtype(array.dtype, "real floating"))
