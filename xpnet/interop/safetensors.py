@@ -11,6 +11,7 @@ from xpnet._typing import Array, HostArray
 from xpnet.checkpoint.folder import check_folder, replace_file
 from xpnet.checkpoint.tensors import on_host, pack, safetensors, unpack
 from xpnet.nn import Module
+from xpnet.nn.filling import fill
 from xpnet.nn.waiting import widths_from
 from xpnet.state import are_of_a_kind, mismatches
 
@@ -167,7 +168,8 @@ def load(
             )
         own = (slot for path, module in model.modules() for slot in module.own_slots(path))
         slots = [slot for slot in own if slot.name not in waiting]
-        model._fill(slots, {slot.name: state[slot.name] for slot in slots})
+        where = f"{type(model).__name__}.load_state_dict"
+        fill(where, slots, {slot.name: state[slot.name] for slot in slots})
     return unmatched
 
 

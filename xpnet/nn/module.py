@@ -11,6 +11,7 @@ from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
 from xpnet.errors import MixedArraysError, TracedArrayError
 from xpnet.namespace import is_array, one_place
+from xpnet.nn.filling import fill
 from xpnet.nn.modes import evaluating, undisturbed
 from xpnet.nn.parameter import Parameter
 from xpnet.nn.repr import module_repr
@@ -25,12 +26,8 @@ from xpnet.state import (
     Role,
     Slot,
     Stateful,
-    are_of_a_kind,
     changes,
-    mismatches,
 )
-from xpnet.transfer import copy_like
-from xpnet.wrapping import WrappedArray
 
 __all__ = ["Module"]
 
@@ -255,29 +252,7 @@ class Module(Stateful):
             Inside of a function that differentiates this model, or is compiled for it.
         """
         with widths_from(self, state):
-            self._fill(list(self.slots()), state)
-
-    def _fill(self, slots: list[Slot], state: Mapping[str, Array]) -> None:
-        """Replace the arrays in some of the slots only; see `load_state_dict`."""
-        expected = {slot.name: slot.array for slot in slots}
-        if any(isinstance(array, WrappedArray) for array in expected.values()):
-            raise TracedArrayError(
-                f"{type(self).__name__}.load_state_dict: the model is being differentiated or "
-                "compiled, where what is loaded would be lost; load it before"
-            )
-        problems = mismatches(expected, state, fits=are_of_a_kind)
-        if problems:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state does not fit this model:"
-                + problems
-            )
-        # By id of the replaced array, so that tied ones stay tied.
-        loaded: dict[int, Array] = {}
-        for name, old in expected.items():
-            if id(old) not in loaded:
-                loaded[id(old)] = copy_like(state[name], old)
-        for slot in slots:
-            slot.put(loaded[id(expected[slot.name])])
+            fill(f"{type(self).__name__}.load_state_dict", list(self.slots()), state)
 
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all below it to training, or to evaluation.
