@@ -1,5 +1,6 @@
 """Cleaning, planning and printing, and the engine of NumPy beside its library-free twin."""
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -446,6 +447,13 @@ def test_operators_are_printed_as_they_are_written(function: Function, symbol: s
     printed = print_program(record(lambda x, y: (function(x, y), ()), X + 1, X + 2))
     assert f"t0 = x0 {symbol} x1\n" in printed.source
     np.testing.assert_array_equal(printed.function()(X + 1, X + 2)[0], function(X + 1, X + 2))
+
+
+@pytest.mark.parametrize("number", [-2, -0.5, -math.inf])
+def test_a_negative_number_to_a_power(number: float) -> None:
+    program = record(lambda x: (number**x, ()), X)
+    for printed in (print_program(program), engine.print_planned(program)):
+        np.testing.assert_array_equal(printed.function()(X)[0], number**X)
 
 
 def test_a_function_that_returns_a_single_one_of_several() -> None:

@@ -150,6 +150,8 @@ class Printer:
         function = entry.function
         if entry.is_operator:
             if function.__name__ in _INFIX:
+                if arguments[0].startswith("-"):  # than which ** binds tighter
+                    arguments[0] = f"({arguments[0]})"
                 return f" {_INFIX[function.__name__]} ".join(arguments)
             if function.__name__ in _PREFIX:
                 return _PREFIX[function.__name__] + arguments[0]
