@@ -236,6 +236,6 @@ class _Stepping(Printed):
         def show(how: str) -> None:
             self.source, self.notes = f"# {how}\n{self._body.source}", [how]
 
-        return Step(
-            self._body.function(), program, made.device, in_place, made.numbers, made.obstacle, show
-        )
+        kernels = [kernel for _, kernel in made.kernels]
+        function, device, numbers = self._body.function(), made.device, made.numbers
+        return Step(function, program, device, in_place, numbers, kernels, made.obstacle, show)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from xpnet.program.cuda import print_numbers
 from xpnet.program.entry import Like
+from xpnet.program.integers import check, met
+from xpnet.program.kernel import Kernel
 from xpnet.program.program import Program
 
 from .protocol import Device
@@ -32,6 +34,8 @@ class Step:
         Which arrays of the state have their new values after a run.
     numbers : array or None
         Where the host numbers are on the device.
+    kernels : iterable of Kernel
+        What the body launches.
     obstacle : str
         Why this is no graph, if that is known.
     show : callable
@@ -51,6 +55,7 @@ class Step:
         device: Device,
         in_place: list[bool],
         numbers: Any,
+        kernels: Iterable[Kernel],
         obstacle: str,
         show: Callable[[str], None],
     ) -> None:
@@ -67,6 +72,11 @@ class Step:
             self._write = device.functions(print_numbers(count))["numbers"]
             starts = range(0, len(program.numbers), count)
             self._numbers = [(numbers[n:], n, count) for n in starts]
+        at = {place: n for n, place in enumerate(program.numbers)}
+        self._checks = [
+            (check(dtype, len(places)), [at[place] for place in places])
+            for dtype, places in met(kernels).items()
+        ]
         self._graph: Any = None
         self._has_run = False
         self._obstacle = ""
@@ -85,13 +95,15 @@ class Step:
     def __call__(self, *given: Any) -> list[Any]:
         """Run it; return copies of the results, and the state's new arrays."""
         state, inputs = len(self._state), len(self._inputs)
+        numbers = given[state + inputs :]
+        for fits, places in self._checks:
+            fits(*map(numbers.__getitem__, places))
         with self._device as device:
             for n in range(state):
                 if given[n] is not self._state[n]:
                     self._take(n, given[n])
             for own, x in zip(self._inputs, given[state:], strict=False):
                 device.copy_into(own, x)
-            numbers = given[state + inputs :]
             for part, n, count in self._numbers:
                 self._put(part, [*map(_exact, numbers[n : n + count])], count)
             return self._leave(self._run(numbers), numbers)

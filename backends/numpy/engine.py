@@ -299,8 +299,8 @@ class Planned(Printer):
 
 def _is_quotient(entry: Entry, like: Like) -> bool:
     """Tell whether a mean is the sum, in the same dtype, divided by a number."""
-    plain = len(entry.args) == 1 and set(entry.kwargs) <= {"axis", "keepdims"}
-    return plain and like.dtype in (np.float32, np.float64) and _summed(entry, like) > 0
+    plain = like.shape and len(entry.args) == 1 and set(entry.kwargs) <= {"axis", "keepdims"}
+    return bool(plain) and like.dtype in (np.float32, np.float64) and _summed(entry, like) > 0
 
 
 def _summed(entry: Entry, like: Like) -> int:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
-import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from xpnet.program.entry import Entry, Like, Var
-from xpnet.program.formulas import COMPARISONS
 from xpnet.program.fuse import fuse
+from xpnet.program.integers import check, met
 from xpnet.program.kernel import Kernel
 from xpnet.program.loops import print_loops
 from xpnet.program.operation import REDUCTIONS, Operation, operation
@@ -97,6 +94,8 @@ def _obstacle_in(kernel: Kernel, op: Operation) -> str | None:
             spread = not any(like.strides)  # one number, seen as many
             if kernel.roles[place] == "full" and not (spread or like.is_contiguous):
                 return "its elements do not follow one another in memory"
+    if op.name == "astype" and kernel.kinds[op.out].dtype.kind == "u":
+        return "it depends on the machine what becomes of negative numbers"
     if op.name in REDUCTIONS:
         x, out = places
         before, after = kernel.kinds[x].dtype, kernel.kinds[out].dtype
@@ -124,17 +123,10 @@ class _Fused(Planned):
 
     def beginning(self) -> list[str]:
         """See `Planned.beginning`; kernels would cut off integers, so those are checked."""
-        kinds = self.program.kinds
-        met: dict[Any, dict[int, str]] = {}
-        for op in (op for _, kernel in self._kernels for op in kernel.operations):
-            dtype = kinds[op.out].dtype
-            if op.name not in COMPARISONS and dtype.kind in "iu":
-                hosted = [place for place in op.places if type(kinds[place]) is int]
-                met.setdefault(dtype, {}).update((place, self.names[place]) for place in hosted)
         checks = [
-            f"{self.bind('check', _check(dtype, len(names)))}({', '.join(names.values())})"
-            for dtype, names in met.items()
-            if names
+            f"{self.bind('check', check(dtype, len(places)))}"
+            f"({', '.join(self.names[place] for place in places)})"
+            for dtype, places in met(kernel for _, kernel in self._kernels).items()
         ]
         return [*checks, *super().beginning()]
 
@@ -201,17 +193,3 @@ class _Fused(Planned):
         if isinstance(entry.function, Kernel):
             return entry.function.overwritable(out)
         return super()._over(entry, out)
-
-
-@functools.cache
-def _check(dtype: Any, count: int) -> Callable[..., None]:
-    """Return a function of so many integers that raises as NumPy does if one does not fit."""
-    pack = struct.Struct(f"{count}{dtype.char}").pack  # much faster than an array is made
-
-    def check(*numbers: int) -> None:
-        try:
-            pack(*numbers)
-        except struct.error:
-            np.array(numbers, dtype)  # which raises
-
-    return check

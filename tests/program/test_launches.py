@@ -148,6 +148,28 @@ def test_numbers_that_no_kernel_takes_are_a_reason(launched: Any) -> None:
     assert "pow takes a number that changes" in compiled.source.splitlines()[0]
 
 
+@pytest.mark.parametrize(("wrong", "runs"), [(300, 1), (-1, 3)])
+def test_integers_that_do_not_fit_are_refused_before_anything_changes(
+    launched: Any, wrong: int, runs: int
+) -> None:
+    from xpnet.program.host import host
+
+    given = iter([*[3, 255, 4][:runs], wrong])
+
+    def step(layer: Any, x: Any) -> Any:
+        layer.weight = layer.weight * 2.0 + 1.0
+        return (x + host(lambda: next(given))) * 2
+
+    layer, x = nn.Linear(2, 2), np.arange(4, dtype=np.uint8)
+    compiled = xn.compile(step)
+    for number in (3, 255, 4)[:runs]:
+        np.testing.assert_array_equal(compiled(layer, x), (x + np.uint8(number)) * 2)
+    before = np.array(layer.weight)
+    with pytest.raises(OverflowError, match="out of bounds for uint8"):
+        compiled(layer, x)
+    np.testing.assert_array_equal(layer.weight, before)
+
+
 def test_parameters_that_are_replaced(launched: Any) -> None:
     step, plain = xn.compile(train), train
     models = [mlp(), mlp()]

@@ -456,6 +456,11 @@ def test_a_negative_number_to_a_power(number: float) -> None:
         np.testing.assert_array_equal(printed.function()(X)[0], number**X)
 
 
+def test_the_sum_of_a_single_number() -> None:
+    program = record(lambda x: (xn.array_namespace(x).sum(x, axis=0) * x, ()), X[0, 2])
+    np.testing.assert_array_equal(engine.print_planned(program).function()(X[0, 2])[0], 4.0)
+
+
 def test_a_function_that_returns_a_single_one_of_several() -> None:
     def function(x: Any) -> Any:
         return (xn.array_namespace(x).unstack(x)[0] * 2,), ()
