@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.backend import Backend
-from xpnet.program.source import Printed, print_program
+from xpnet.program.source import Printed, Printer
 
 from . import pip_install
 
@@ -86,7 +86,7 @@ class JAXBackend(Backend):
 
     def engine(self, program: Any) -> Printed:
         """See `Backend.engine`: the whole program is compiled."""
-        printed = print_program(program)
+        printed = Printer(program).print()  # nobody writes to its arrays
         jitted = Jitted(printed.source, printed.scope)
         jitted.engine = "JAX, compiled as a whole by jit"
         return jitted

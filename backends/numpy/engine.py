@@ -81,6 +81,7 @@ class Planned(Printer):
         self.scope["np"] = np
         self.plan: Plan = plan(program, self._kind, self._over)
         self._kept: dict[int, str] = {}  # place -> name of its copy
+        self._leaving = set(program.results_places)
         # For a dtype an array, and the names of its elements by the host number that is put there.
         self._boxes: dict[Any, tuple[Any, dict[int, str]]] = {}
         self._constant: dict[Any, Any] = {}  # arrays that have one number everywhere
@@ -182,7 +183,11 @@ class Planned(Printer):
 
     def update(self, old: int, new: int) -> str:
         """See `Printer.update`."""
-        return self.names[old] if self.plan.stays(old, new) else self.result(new)
+        if self.plan.stays(old, new):
+            return self.names[old]
+        name, leaves = self.result(new), new in self._leaving
+        self._leaving |= {new}
+        return f"{name}.copy('K')" if leaves else name
 
     def _is_fixed_view(self, entry: Entry) -> bool:
         """Tell whether an entry is a view of memory that stays, and make it once and for all."""

@@ -12,7 +12,7 @@ import torch
 
 from xpnet.program.entry import Entry, Var
 from xpnet.program.program import Program, references
-from xpnet.program.source import Printed, Printer
+from xpnet.program.source import Owning, Printed, print_program
 
 __all__ = ["print_compiled"]
 
@@ -28,7 +28,7 @@ class _Compiled(Printed):
     """Source that runs through `torch.compile`, or as it is where that fails: `notes` says why."""
 
     def __init__(self, program: Program) -> None:
-        printed = Printer(program).print()
+        printed = print_program(program)
         super().__init__(printed.source, printed.scope)
         self._program = program
         self._plainly, self.engine = self.engine, "torch.compile"
@@ -127,7 +127,7 @@ def _compile(program: Program, arguments: tuple[Any, ...]) -> Step:
     return run
 
 
-class _Tensors(Printer):
+class _Tensors(Owning):
     """Prints a program whose host numbers are tensors of shape (), which promote otherwise."""
 
     def __init__(self, program: Program) -> None:

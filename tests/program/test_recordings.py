@@ -452,6 +452,34 @@ def test_results_are_copies() -> None:
         assert not np.array_equal(x, batch()[0])
 
 
+def test_results_and_state_are_arrays_of_their_own(lib: Any) -> None:
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            self.zeros, self.ones = nn.Buffer(lib.asarray([5.0])), nn.Buffer(lib.asarray([5.0]))
+            self.last = nn.Buffer(lib.asarray([5.0]))
+            self.same = nn.Parameter(lib.asarray([3.0, 4.0]))
+
+    def step(model: Any, x: Any) -> Any:
+        xp = xn.array_namespace(x)
+        model.zeros, model.ones, model.last = xp.zeros_like(x), x - x + 1, x - x + 1
+        return x, model.same, xp.reshape(x, (2, 1)), model.zeros, model.ones, xp.zeros_like(x)
+
+    model, run = Kept(), xn.compile(step)
+    expected = [[1.0, 2.0], [3.0, 4.0], [[1.0], [2.0]], [0.0] * 2, [1.0] * 2, [0.0] * 2]
+    for _ in range(4):
+        x = lib.asarray([1.0, 2.0])
+        found = list(run(model, x))
+        for n, wanted in enumerate(expected):
+            assert lib.to_host(found[n]).tolist() == wanted
+            found[n] += 7.0  # in place, where the library does so
+        model.zeros += 7.0
+        model.ones += 7.0
+        assert lib.to_host(model.last).tolist() == [1.0, 1.0]
+        assert lib.to_host(model.same).tolist() == [3.0, 4.0]
+        assert lib.to_host(x).tolist() == [1.0, 2.0]
+    assert run.recordings == 2
+
+
 def test_results_may_be_the_state_before() -> None:
     class Counter(nn.Module):
         def __init__(self) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 
 from xpnet.program.entry import Entry, Var
 from xpnet.program.kernel import Kernel
-from xpnet.program.program import Program
+from xpnet.program.operation import REDUCTIONS, operation
+from xpnet.program.program import Program, references
+from xpnet.scatter import copy
 
-__all__ = ["Printed", "Printer", "print_program"]
+__all__ = ["Owning", "Printed", "Printer", "print_program"]
 
+_MAY_SHARE = REDUCTIONS | {"same"}  # may return what they are given
 _INFIX = {
     "add": "+",
     "and_": "&",
@@ -82,7 +85,7 @@ class Printed:
 
 def print_program(program: Program) -> Printed:
     """Return source that calls the functions of the library one by one."""
-    return Printer(program).print()
+    return Owning(program).print()
 
 
 class Printer:
@@ -191,6 +194,50 @@ class Printer:
             self._bound[id(thing)] = name
             self.scope[name] = thing
         return self._bound[id(thing)]
+
+
+class Owning(Printer):
+    """Prints a program whose results and new state are arrays of their own.
+
+    Whoever writes to one changes neither a constant of the program nor an input nor another one.
+    """
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.scope["copy"] = copy
+        self._roots = _roots(program)
+        self._kept = frozenset((*program.state, *program.inputs, *program.constants))
+        pairs = zip(program.state, program.updates, strict=True)
+        self._state = frozenset[int]().union(
+            *(self._roots[new] for old, new in pairs if old != new)
+        )
+        self._stored: frozenset[int] = frozenset()
+
+    def result(self, place: int) -> str:
+        """See `Printer.result`."""
+        return self._own(place, self._kept | self._state)
+
+    def update(self, old: int, new: int) -> str:
+        """See `Printer.update`."""
+        others, self._stored = self._kept | self._stored, self._stored | self._roots[new]
+        return self._own(new, others)
+
+    def _own(self, place: int, others: frozenset[int]) -> str:
+        """Return an expression of what shares no memory with these."""
+        name = self.names[place]
+        return f"copy({name})" if self._roots[place] & others else name
+
+
+def _roots(program: Program) -> dict[int, frozenset[int]]:
+    """Return for each place those whose memory it may share, itself included."""
+    roots = {place: frozenset((place,)) for place in range(len(program.kinds))}
+    for entry in program.entries:
+        op = operation(entry, program.kinds)
+        is_new = entry.name == "matmul" if op is None else op.axes or op.name not in _MAY_SHARE
+        for out in () if is_new else entry.outs:
+            given = references((entry.args, entry.kwargs))
+            roots[out] = roots[out].union(*(roots[place] for place in given))
+    return roots
 
 
 def _names(program: Program) -> dict[int, str]:
