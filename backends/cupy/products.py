@@ -107,7 +107,9 @@ class Product:
 
         out = others[-1]
         addresses = [array.data.ptr for array in (w, x, out, out)]
-        alignments = tuple(min(256, address & -address) for address in addresses)
+        bias = others[0].data.ptr if self._bias else 0  # is read with the alignment of the result
+        starts = (*addresses[:3], addresses[3] | bias)
+        alignments = tuple(min(256, address & -address) for address in starts)
         straight = tuple(bool(array.flags.c_contiguous) for array in (w, x))
         key = (alignments, straight, x.device.id)
         if key not in self._plans:
@@ -115,7 +117,7 @@ class Product:
         plan = self._plans[key]
         epilogue = self._bias and plan.is_whole
         if epilogue:
-            plan.set(_BIAS_POINTER, c_void_p(others[0].data.ptr))
+            plan.set(_BIAS_POINTER, c_void_p(bias))
         a, b, c, d = addresses
         one, zero, stream = byref(self._one), byref(self._zero), cupy.cuda.get_current_stream().ptr
         _call(
