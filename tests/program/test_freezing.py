@@ -835,6 +835,19 @@ def an_array_in_a_closure(lib: Any, wrap: Any) -> Any:
     return first, run(numbers(lib))
 
 
+@frozen("what is written into the same one is not seen")
+def an_array_attribute_that_is_written_to(lib: Any, wrap: Any) -> Any:
+    class Shift(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x + self.by[0]
+
+    model, run, x = Shift(), wrap(lambda model, x: model(x)), np.asarray([0.0])
+    model.by = [np.asarray([1.0])]  # not all libraries write to arrays
+    first = float(run(model, x)[0])
+    model.by[0][...] = 2.0
+    return first, float(run(model, x)[0])
+
+
 @frozen("What Python does beside, as appending to a list")
 def a_list_that_is_appended_to(lib: Any, wrap: Any) -> Any:
     shapes: list[Any] = []
