@@ -420,6 +420,46 @@ def test_modules_and_methods() -> None:
         xn.compile(optim.SGD(0.1))  # type: ignore[arg-type]
 
 
+def test_a_part_of_a_model_is_enough() -> None:
+    class Coder(nn.Module):
+        def __init__(self) -> None:
+            self.encoder, self.decoder = nn.Linear(3, 4), nn.Linear(4, 3)
+            self.encoder.scale = np.asarray([2.0], np.float32)  # no state of it
+
+    def fit(layer: Any, optimizer: Any, x: Any) -> Any:
+        def energy(layer: Any, x: Any) -> Any:
+            return xn.array_namespace(x).sum((layer(x) * layer.scale) ** 2)
+
+        value, grads = xn.value_and_grad(energy)(layer, x)
+        optimizer.update(layer, grads)
+        return value
+
+    x, found = batch()[0], []
+    for each in (fit, xn.compile(fit)):
+        xn.seed(0)
+        model, optimizer = Coder(), optim.SGD(0.01, momentum=0.9)
+        clipped = optim.Clip(optimizer, value=0.1)
+        for _ in range(3):
+            each(model.encoder, clipped, x)
+            each(model.encoder, optimizer, x)
+        encoded = (xn.compile(model.encoder) if each is not fit else model.encoder)(x)
+        found.append((encoded, model.decoder(encoded), model.encoder.weight))
+    for actual, expected in zip(*found[::-1], strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_tied_to_another_model_is_not_changed() -> None:
+    model, x = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), batch()[0]
+    model.tie("0.weight", "1.weight")
+    np.testing.assert_array_equal(xn.compile(model[0])(x), model[0](x))
+    optimizer, before = optim.SGD(0.1), model[0].weight.copy()
+    with pytest.raises(CompileError, match=r"tied to one of a (Linear|Sequential) that is none"):
+        xn.compile(step)(model[0], optimizer, *batch())
+    np.testing.assert_array_equal(model[0].weight, before)
+    xn.compile(step)(model, optim.SGD(0.1), *batch())
+    assert model[0].weight is model[1].weight
+
+
 def test_copies_are_functions_of_their_own() -> None:
     """As functions are, those that are decorated are pickled by their name."""
     model, x = Twice(1.0), np.ones(1)

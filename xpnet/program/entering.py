@@ -47,7 +47,8 @@ class Entered:
         for each, found in self._before.values():
             if id(vars(each)) not in ours:
                 recording.strangers[id(each)] = each
-                arrays = (x for _, then in found for x in then.values() if is_array(x))
+                others = (then.values() for c, then in found if id(c) not in ours)
+                arrays = (x for values in others for x in values if is_array(x))
                 recording.strangers.update(dict.fromkeys(map(id, arrays), each))
         self.updates: dict[int, int] = {}
         self.assigned: list[tuple[Container, Any, Any]] = []
@@ -80,7 +81,7 @@ class Entered:
         ours = {id(c) for c in self._ours()}
         for each, before in self._before.values():
             # Those of other threads go on meanwhile, and are left alone.
-            if id(vars(each)) in ours or self._leaks(each):
+            if id(vars(each)) in ours or self._leaks(each, ours):
                 for container, then in before:
                     put_back(container, then)
         changes.count += 1
@@ -104,7 +105,7 @@ class Entered:
         """
         ours = {id(c) for c in self._ours()}
         for each, _ in self._before.values():
-            if id(vars(each)) not in ours and self._leaks(each):
+            if id(vars(each)) not in ours and self._leaks(each, ours):
                 raise CompileError(
                     f"xn.compile: the step stored an array in a {type(each).__name__} that is none "
                     "of its arguments; pass it as an argument"
@@ -140,7 +141,18 @@ class Entered:
                 update = self.recording.reference(slot.array).place
                 if self.updates.setdefault(place, update) != update:
                     return False  # no longer tied
+        self._check_ties()
         return True
+
+    def _check_ties(self) -> None:
+        """Refuse to change an array that is tied to one which a program would not renew."""
+        for place, update in self.updates.items():
+            other = self.recording.strangers.get(id(self.recording.initial[place]))
+            if other is not None and update != place:
+                raise CompileError(
+                    "xn.compile: the step changes an array that is tied to one of a "
+                    f"{type(other).__name__} that is none of its arguments; pass it as an argument"
+                )
 
     def changes(self, slot: Slot) -> bool:
         """Tell whether the step changes an array of the state."""
@@ -169,7 +181,7 @@ class Entered:
     def _is_recorded(self, x: Any) -> bool:
         return isinstance(x, RecordedArray) and x.recording is self.recording
 
-    def _leaks(self, each: Stateful) -> bool:
-        """Tell whether arrays of the recording are in a module or optimizer."""
-        found = (x for c in containers(each) for x in members(c).values())
-        return any(map(self._is_recorded, found))
+    def _leaks(self, each: Stateful, ours: set[int]) -> bool:
+        """Tell whether arrays of the recording are in a module or optimizer, past what is ours."""
+        others = (members(c).values() for c in containers(each) if id(c) not in ours)
+        return any(self._is_recorded(x) for values in others for x in values)
