@@ -199,7 +199,8 @@ class Compiled(Generic[P, R]):
     def _forget(self, gone: Reference) -> None:
         """Drop the programs of a module or optimizer that is gone, and with them its arrays."""
         self._users.discard(gone)
-        self._known = {key: run for key, run in self._known.items() if run.state.is_alive}
+        known = list(self._known.items())  # at once: another thread may add one meanwhile
+        self._known = {key: run for key, run in known if run.state.is_alive}
         if self._last is not None and not self._last.state.is_alive:
             self._last = None
 
