@@ -100,6 +100,21 @@ def test_scores_of_columns_and_of_wrong_shapes(quick: Any, blobs: Blobs) -> None
                 model.score(x, y[:89])
 
 
+@pytest.mark.parametrize("shape", [(1,), (5,), (90, 1)])
+def test_weights_of_scores_are_one_for_each_sample(
+    other: Any, blobs: Blobs, shape: tuple[int, ...]
+) -> None:
+    """Those that broadcast would give another score, such as 90."""
+    x, weight = other.asarray(blobs[0]), np.ones(shape)
+    numbers = MLPRegressor(**SETTINGS).fit(x, x[:, 0])
+    labels = MLPClassifier(**SETTINGS).fit(x, other.asarray(blobs[1], None))
+    for model, y in ((numbers, x[:, 0]), (labels, blobs[1])):
+        message = rf"{type(model).__name__}\.score: expected a sample_weight of shape \(90,\)"
+        for given in (weight, other.asarray(weight), weight.tolist()):
+            with pytest.raises(ValueError, match=message):
+                model.score(x, y, given)
+
+
 def test_accuracies_are_quotients_of_counts(quick: Any) -> None:
     """So they are those of the host, to the last digit."""
     x = quick.asarray([[-1.0]] * 7 + [[1.0]] * 3)

@@ -33,6 +33,7 @@ __all__ = [
     "bring_targets",
     "check_flags",
     "check_length",
+    "bring_weight",
     "check_together",
     "check_weight",
     "check_x",
@@ -194,6 +195,23 @@ def bring_targets(where: str, y: Any, predicted: Array) -> Array:
 def put_where(array: Array, x: Any) -> Array:
     """Return an array where `x` is, which may be a frame or the like: in host memory then."""
     if place_of(array) == place_of(x):
+def bring_weight(where: str, weight: Any, predicted: Array) -> Array | None:
+    """Return the weights of samples where their predictions are, or raise if they are not one each.
+
+    Another shape could broadcast, and would give a wrong score.
+    """
+    if weight is None:
+        return None
+    weight = as_floats(bring(weight, predicted))
+    expected, given = (predicted.shape[0],), tuple(weight.shape)
+    if given != expected:
+        raise ValueError(
+            f"{where}: expected a sample_weight of shape {expected}, one for each sample of X, got "
+            f"{given}"
+        )
+    return weight
+
+
         return array
     return put_like(to_host(array), x) if is_placed(x) else to_host(array)
 

@@ -15,9 +15,8 @@ from sklearn.utils.metaestimators import available_if
 
 from xpnet._typing import Array, HostArray
 from xpnet.interop.sklearn.arrays import (
-    as_floats,
-    bring,
     bring_targets,
+    bring_weight,
     check_together,
     is_placed,
     put_where,
@@ -300,9 +299,9 @@ class MLPClassifier(ClassifierMixin, Labelled):  # type: ignore[misc]
         predicted = self.predict(X)
         if not is_placed(predicted):
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-        y = bring_targets(f"{type(self).__name__}.score", y, predicted)
-        weight = bring(sample_weight, predicted)
-        return accuracy(predicted, y, None if weight is None else as_floats(weight))
+        where = f"{type(self).__name__}.score"
+        y = bring_targets(where, y, predicted)
+        return accuracy(predicted, y, bring_weight(where, sample_weight, predicted))
 
     def _probabilities(
         self, x: Any, of_classes: Callable[[Array], Array], of_log_odds: Callable[[Array], Array]

@@ -15,6 +15,7 @@ from xpnet.interop.sklearn.arrays import (
     as_floats,
     bring,
     bring_targets,
+    bring_weight,
     check_flags,
     check_length,
     check_together,
@@ -224,9 +225,9 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
             return float(super().score(X, y, sample_weight))
         check_together(type(self).__name__, X, y=y, sample_weight=sample_weight)
         predicted = self.predict(X)
-        y = as_floats(bring_targets(f"{type(self).__name__}.score", y, predicted))
-        weight = bring(sample_weight, predicted)
-        return r2(predicted, y, None if weight is None else as_floats(weight))
+        where = f"{type(self).__name__}.score"
+        y = as_floats(bring_targets(where, y, predicted))
+        return r2(predicted, y, bring_weight(where, sample_weight, predicted))
 
     def _check(
         self, where: str, x: Any, y: Any, *, first: bool, incremental: bool
