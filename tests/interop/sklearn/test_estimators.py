@@ -268,6 +268,56 @@ def test_warm_start(blobs: Blobs) -> None:
         model.fit(x, y % 2)
 
 
+@quiet
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"solver": "lbfgs"}, {"solver": "adam"}),
+        ({"early_stopping": True}, {"early_stopping": False}),
+        ({"early_stopping": False}, {"early_stopping": True}),
+    ],
+)
+def test_going_on_with_another_kind_of_training(
+    estimator: Any, blobs: Blobs, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    x, y = blobs
+    model = estimator(**SETTINGS, warm_start=True, **before).fit(x, y)
+    old = getattr(model, "loss_curve_", [])
+    done = len(old)
+    model.set_params(**after).fit(x, y)
+    assert len(model.loss_curve_) == done + 5
+    early = model.early_stopping
+    validated = (model.validation_scores_, model.validation_loss_curve_)
+    assert [each and len(each) for each in validated] == [5 if early else None] * 2
+    assert model.best_loss_ == (None if early else min(model.loss_curve_))
+    assert model.best_validation_score_ == (max(model.validation_scores_) if early else None)
+    if not early:
+        model.partial_fit(x, y)
+        assert len(model.loss_curve_) == done + 6
+
+
+@quiet
+def test_curves_are_those_of_the_last_training(blobs: Blobs) -> None:
+    model = MLPRegressor(**SETTINGS, early_stopping=True).fit(*blobs)
+    model.set_params(solver="lbfgs").fit(*blobs)
+    for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+        assert not hasattr(model, name)
+
+
+@quiet
+def test_partial_fit_with_another_solver(blobs: Blobs) -> None:
+    """Its first step is that of the new solver, without the averages of the old one."""
+    expected, model = (MLPRegressor(**SETTINGS | {"batch_size": 90}, solver="sgd") for _ in "ab")
+    for each in (expected, model):
+        each.partial_fit(*blobs)
+    before = [x.copy() for x in model.coefs_]
+    model.set_params(solver="adam").partial_fit(*blobs)
+    steps = [np.abs(new - old) for new, old in zip(model.coefs_, before, strict=True)]
+    for step in steps:  # the first step of Adam: the rate, whatever the gradient
+        np.testing.assert_allclose(step, SETTINGS["learning_rate_init"], rtol=1e-3)
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_weights_that_weigh_nothing_or_less(blobs: Blobs, solver: str) -> None:
     x, y = blobs

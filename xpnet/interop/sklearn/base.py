@@ -31,7 +31,12 @@ from xpnet.interop.sklearn.arrays import (
     take,
 )
 from xpnet.interop.sklearn.measures import LOSSES
-from xpnet.interop.sklearn.network import fit_lbfgs, make_network, make_optimizer
+from xpnet.interop.sklearn.network import (
+    OPTIMIZERS,
+    fit_lbfgs,
+    make_network,
+    make_optimizer,
+)
 from xpnet.interop.sklearn.parameters import CONSTRAINTS, hidden_units
 from xpnet.interop.sklearn.storing import Stored, unchanged_by_failure
 from xpnet.interop.sklearn.targets import split
@@ -44,6 +49,13 @@ from xpnet.train.place import place
 __all__ = ["MLP", "is_stochastic"]
 
 _PREDICTED = 1024  # samples at a time where nothing is trained
+_MEASURED = (  # in each epoch; L-BFGS has none
+    "loss_curve_",
+    "best_loss_",
+    "validation_scores_",
+    "validation_loss_curve_",
+    "best_validation_score_",
+)
 _DTYPES = (np.float64, np.float32)  # of samples; others become the first
 
 
@@ -196,14 +208,19 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
         self._training = self._optimizer = None
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self.loss_ = float("inf")
-        if self.solver == "lbfgs":
+        for name in _MEASURED:
+            self.__dict__.pop(name, None)
+
+    def _begin_measuring(self) -> None:
+        """Go on with what was measured, or start it; validation is not there in all trainings."""
+        early = bool(self.early_stopping)
+        if hasattr(self, "loss_curve_") and early == (self.validation_scores_ is not None):
             return
-        early = self.early_stopping
-        self.loss_curve_: list[float] = []
-        self.best_loss_ = None if early else float("inf")
+        self.loss_curve_: list[float] = getattr(self, "loss_curve_", [])
+        self.best_loss_ = None if early else min(self.loss_curve_, default=math.inf)
         self.validation_scores_: list[float] | None = [] if early else None
         self.validation_loss_curve_: list[float] | None = [] if early else None
-        self.best_validation_score_ = -float("inf") if early else None
+        self.best_validation_score_ = -math.inf if early else None
 
     def _generator(self) -> Generator:
         """Return what draws the numbers of a training; no library's own state is involved."""
@@ -225,6 +242,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
             x, y, weight = _rows(kept, x, y, weight)
             progress = Progress(self, x.shape[0], partial(self._validate, *held_out))
         size = self._size_of_batches(where, x.shape[0])
+        self._begin_measuring()
         self.n_iter_ = 0
         history = self._trainer(anew=not incremental).fit(
             _batches(x, y, weight, size=size, rng=self._rng if self.shuffle else None),
@@ -237,7 +255,7 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _trainer(self, *, anew: bool) -> Training:
         """Return what trains the network; only a new one forgets the averages of its gradients."""
-        if anew or self._optimizer is None:
+        if anew or not isinstance(self._optimizer, OPTIMIZERS[self.solver]):
             self._optimizer, self._training = make_optimizer(self), None
         if self._training is None or self._training.alpha != self.alpha:
             loss = LOSSES[self._loss()]

@@ -19,7 +19,7 @@ from xpnet.interop.sklearn.training import penalised, say
 from xpnet.random import Generator
 from xpnet.transfer import to_host
 
-__all__ = ["ACTIVATIONS", "fit_lbfgs", "make_network", "make_optimizer"]
+__all__ = ["ACTIVATIONS", "OPTIMIZERS", "fit_lbfgs", "make_network", "make_optimizer"]
 
 ACTIVATIONS = {
     "identity": nn.Identity,
@@ -27,6 +27,7 @@ ACTIVATIONS = {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
 }
+OPTIMIZERS: dict[str, type[optim.Optimizer]] = {"adam": optim.Adam, "sgd": optim.SGD}
 
 
 def make_network(
