@@ -439,6 +439,23 @@ def test_what_it_says(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
     assert sum("learning rate is now" in line for line in lines) == 7  # 0.05 / 5**7 < 1e-6
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_warnings_name_the_line_of_the_user(blobs: Blobs, solver: str) -> None:
+    x, y = blobs
+    settings = SETTINGS | {"solver": solver, "batch_size": 200, "max_iter": 1}
+    calls = [
+        lambda: MLPClassifier(**settings).fit(x, y[:, None]),
+        lambda: MLPRegressor(**settings).fit(x, y[:, None]),
+        lambda: make_pipeline(MLPRegressor(**settings)).fit(x, y[:, None]),
+        lambda: cross_val_score(MLPRegressor(**settings), x, y[:, None], cv=2),
+    ]
+    for call in calls:
+        with pytest.warns() as found:
+            call()
+        assert {str(each.filename) for each in found} == {__file__}
+        assert len({each.category for each in found}) == (3 if solver == "adam" else 2)
+
+
 # scikit-learn's tools
 
 

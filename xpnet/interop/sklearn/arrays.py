@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import sklearn
 from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from xpnet._typing import Array, Device
 from xpnet.backend import Backend, get_backend, host, owner, use_backend
 from xpnet.data import Loader
+from xpnet.interop.sklearn.warning import warn
 from xpnet.namespace import array_namespace, is_array
 from xpnet.random import Generator
 from xpnet.transfer import put_like, to_host
@@ -31,12 +33,13 @@ __all__ = [
     "batches",
     "bring",
     "bring_targets",
+    "bring_weight",
     "check_flags",
     "check_length",
-    "bring_weight",
     "check_together",
     "check_weight",
     "check_x",
+    "column",
     "finite",
     "is_placed",
     "place_for",
@@ -192,9 +195,6 @@ def bring_targets(where: str, y: Any, predicted: Array) -> Array:
     return y
 
 
-def put_where(array: Array, x: Any) -> Array:
-    """Return an array where `x` is, which may be a frame or the like: in host memory then."""
-    if place_of(array) == place_of(x):
 def bring_weight(where: str, weight: Any, predicted: Array) -> Array | None:
     """Return the weights of samples where their predictions are, or raise if they are not one each.
 
@@ -212,6 +212,9 @@ def bring_weight(where: str, weight: Any, predicted: Array) -> Array | None:
     return weight
 
 
+def put_where(array: Array, x: Any) -> Array:
+    """Return an array where `x` is, which may be a frame or the like: in host memory then."""
+    if place_of(array) == place_of(x):
         return array
     return put_like(to_host(array), x) if is_placed(x) else to_host(array)
 
@@ -236,6 +239,16 @@ def check_weight(where: str, x: Any, weight: Any) -> Array | None:
     flags += [(xp.any(weight != 0), zero), (xp.all(weight >= 0), negative)]
     check_flags(where, flags)
     return weight
+
+
+def column(y: Array) -> Array:
+    """Return a column as a vector, and say so."""
+    warn(
+        f"A column-vector y was passed when a 1d array was expected: shape {tuple(y.shape)}; "
+        "write y[:, 0].",
+        DataConversionWarning,
+    )
+    return y[:, 0]
 
 
 def take(array: Any, rows: Array) -> Any:

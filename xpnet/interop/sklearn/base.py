@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import warnings
 from abc import ABC, abstractmethod
 from functools import partial
 from numbers import Integral
@@ -41,6 +40,7 @@ from xpnet.interop.sklearn.parameters import CONSTRAINTS, hidden_units
 from xpnet.interop.sklearn.storing import Stored, unchanged_by_failure
 from xpnet.interop.sklearn.targets import split
 from xpnet.interop.sklearn.training import Progress, Training, warn_of_the_end
+from xpnet.interop.sklearn.warning import warn
 from xpnet.namespace import array_namespace
 from xpnet.nn.modes import evaluating
 from xpnet.random import Generator
@@ -284,10 +284,9 @@ class MLP(Stored, BaseEstimator, ABC):  # type: ignore[misc]
         if self.batch_size == "auto":
             return min(200, samples)
         if self.batch_size > samples:
-            warnings.warn(
+            warn(
                 f"{where}: expected a batch_size of at most {samples}, which is the number of "
-                f"samples, got {self.batch_size}; all are one batch.",
-                stacklevel=4,
+                f"samples, got {self.batch_size}; all are one batch."
             )
         return int(min(self.batch_size, samples))
 

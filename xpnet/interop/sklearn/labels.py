@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array
 
 from xpnet._typing import Array, HostArray
 from xpnet.interop.sklearn.arrays import (
     Flag,
     check_flags,
     check_length,
+    column,
     finite,
     is_placed,
 )
@@ -55,7 +54,7 @@ class Labelled(MLP):
         if is_placed(y):
             flags += finite("y", y)
         if y.ndim == 2 and y.shape[1] == 1:
-            y = _column(y)
+            y = column(y)
         if y.ndim == 1:
             return x, self._indices(where, y, flags, first=first, incremental=incremental)
         return x, self._indicators(where, y, flags, first=first, incremental=incremental)
@@ -187,16 +186,3 @@ class Labelled(MLP):
 
     def _loss(self) -> str:
         return "log_loss"
-
-
-def _column(y: Array) -> Array:
-    """Return a column as a vector, and say so."""
-    if not is_placed(y):
-        return column_or_1d(y, warn=True)
-    warnings.warn(
-        f"A column-vector y was passed when a 1d array was expected: shape {tuple(y.shape)}; "
-        "write y[:, 0].",
-        DataConversionWarning,
-        stacklevel=5,
-    )
-    return y[:, 0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from xpnet import nn, optim, program
 from xpnet._typing import Array, HostArray
 from xpnet.autodiff import value_and_grad
 from xpnet.interop.sklearn.training import penalised, say
+from xpnet.interop.sklearn.warning import warn
 from xpnet.random import Generator
 from xpnet.transfer import to_host
 
@@ -110,9 +110,8 @@ def fit_lbfgs(
     unpack(found.x)
     estimator.n_iter_, estimator.loss_ = min(found.nit, estimator.max_iter), float(found.fun)
     if not found.success:
-        warnings.warn(
+        warn(
             f"L-BFGS has not converged after {found.nit} iterations and {found.nfev} evaluations "
             f"of the loss ({found.message}); scale the data, or raise max_iter, max_fun or tol.",
             ConvergenceWarning,
-            stacklevel=5,
         )

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array
 
 from xpnet._typing import Array
 from xpnet.interop.sklearn.arrays import (
@@ -19,6 +19,7 @@ from xpnet.interop.sklearn.arrays import (
     check_flags,
     check_length,
     check_together,
+    column,
     finite,
     is_placed,
     put_where,
@@ -241,7 +242,7 @@ class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
             y = as_floats(y)
         xp = array_namespace(y)
         if not is_placed(y):
-            y = column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
+            y = column(y) if y.shape[1:] == (1,) else y
             y = y.astype(np.float64, copy=False)
         y = y[:, None] if y.ndim == 1 else y
         if y.ndim != 2:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet._typing import Array
 from xpnet.autodiff import custom_gradient
 from xpnet.callbacks import Callback
+from xpnet.interop.sklearn.warning import warn
 from xpnet.namespace import array_namespace
 from xpnet.nn import Linear, Module
 from xpnet.optim import Optimizer
@@ -149,11 +149,10 @@ def say(estimator: Any, line: str) -> None:
 def warn_of_the_end(stopped: str | None, max_iter: int) -> None:
     """Warn if a training ended otherwise than by itself."""
     if stopped == "Ctrl-C":
-        warnings.warn("Training was interrupted by Ctrl-C.", stacklevel=4)
+        warn("Training was interrupted by Ctrl-C.")
     elif stopped is None:
-        warnings.warn(
+        warn(
             f"The training has not converged in max_iter={max_iter} epochs; scale the data, or "
             "raise max_iter or tol.",
             ConvergenceWarning,
-            stacklevel=4,
         )
