@@ -308,8 +308,9 @@ F32 = tensor("F32", [2], 0, 8)
 TENSORS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "found something else"),
     "no length": (b"\0" * 7, "found something else"),
-    "pickle": (b"\x80\x04K\x01." + bytes(9), "a header of up to 16777216 bytes, found one of "),
-    "zip": (b"PK\3\4" + bytes(96), "found a pickle, which may run any code and is not read;"),
+    "pickle": (b"\x80\x04K\x01." + bytes(9), "found a pickle, which may run any code"),
+    "zip": (b"PK\3\4" + bytes(96), "found an archive such as a pickle, which may run any code"),
+    "index": (b'{"weight_map": {}}', "found JSON; if it lists .* with strict=False"),
     "zeros": (bytes(100), "found something else"),
     "huge header": (tensor_file({}, length=2**63), f"16777216 bytes, found one of {2**63}; take"),
     "large header": (tensor_file({}, length=2**24 + 1), "found one of 16777217; "),

@@ -368,7 +368,7 @@ def test_what_cannot_be_written(path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("content", [b"", bytes(96), b"\x80\x04K\x01." + bytes(9)])
+@pytest.mark.parametrize("content", [b"", bytes(96), b"\x89HDF\r\n\x1a\n" + bytes(9)])
 def test_a_file_of_another_kind(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     message = r"model\.safetensors: expected a safetensors file.*convert it with the program that"
@@ -685,5 +685,19 @@ def test_a_pickle_is_refused_with_the_way_out(tmp_path: Path, archive: bool) -> 
     path, model = tmp_path / "model.pt", nn.Linear(3, 2)
     theirs = torch.nn.Linear(3, 2).state_dict()
     torch.save(theirs, path, _use_new_zipfile_serialization=archive)
-    with pytest.raises(xn.DataError, match=r"found a pickle.* write the weights with .*save_file"):
+    with pytest.raises(xn.DataError, match=r"found a.* pickle.* write .*save_file"):
         xn.load(model, path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_headers_as_long_as_the_start_of_a_pickle(path: Path, protocol: int) -> None:
+    """The file starts with the length of its header: 640 bytes are those of a pickle, too."""
+    length = 256 * protocol + 128
+    model = nn.Linear(3, 2)
+    xn.save(model, path)
+    content = path.read_bytes()
+    data = 8 + int.from_bytes(content[:8], "little")
+    start = length.to_bytes(8, "little")
+    path.write_bytes(start + content[8:data].ljust(length) + content[data:])
+    assert start.startswith(bytes([0x80, protocol]))
+    xn.load(nn.Linear(3, 2), path)

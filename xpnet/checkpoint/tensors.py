@@ -22,7 +22,8 @@ DTYPES = (
 _CODES = {f"{name[0].upper()}{8 * np.dtype(name).itemsize}": name for name in DTYPES[1:]}
 _CODES["BOOL"] = DTYPES[0]
 _BFLOAT16 = "BF16"
-_PICKLES = b"PK\x03\x04", b"\x80\x02"  # of PyTorch, in a zip archive or as it was before
+_ARCHIVE = b"PK\x03\x04"  # of PyTorch's pickles, and of other arrays
+_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 # Bytes. Each tensor of the header becomes a Python object some times its size.
 _HEADER = 2**24
 _CURE = "take another file, or convert it with the program that wrote it"
@@ -61,13 +62,19 @@ def unpack(file: Path) -> dict[str, HostArray]:
     package = safetensors()
     with file.open("rb") as stream:
         start = stream.read(8)
-        if start.startswith(_PICKLES):
+        header = _header_size(start)
+        if start.startswith((_ARCHIVE, *_PICKLES)) and header > _HEADER:
+            found = "an archive such as " if start.startswith(_ARCHIVE) else ""
             raise DataError(
-                f"load: {file}: expected a safetensors file, found a pickle, which may run any "
-                "code and is not read; where PyTorch is, write the weights with "
+                f"load: {file}: expected a safetensors file, found {found}a pickle, which may run "
+                "any code and is not read; where PyTorch is, write the weights with "
                 "safetensors.torch.save_file(model.state_dict(), path)"
             )
-        header = _header_size(start)
+        if start.startswith(b"{") and header > _HEADER:
+            raise DataError(
+                f"load: {file}: expected a safetensors file, found JSON; if it lists the files of "
+                "a model in several parts, load each of those with strict=False"
+            )
         if header > _HEADER:
             raise DataError(
                 f"load: {file}: expected a safetensors file with a header of up to {_HEADER} "
