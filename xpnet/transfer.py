@@ -12,7 +12,7 @@ from xpnet.scatter import copy
 from xpnet.standard import DTYPES
 from xpnet.wrapping import WrappedArray
 
-__all__ = ["asarray", "copy_like", "narrow", "native", "put_like", "to_host"]
+__all__ = ["asarray", "copy_like", "data_only", "narrow", "native", "put_like", "to_host"]
 
 _HOST_MEMORY = (1, 3)  # DLPack's numbers for it and for what is pinned there
 
@@ -140,6 +140,16 @@ def native(array: Array) -> Array:
     if getattr(array.dtype, "isnative", True):  # only host memory knows another one
         return array
     return host().namespace().astype(array, array.dtype.newbyteorder("="))
+
+
+def data_only(array: Array) -> Array:
+    """Return an array as data to train on: `native`, and with nothing but its numbers.
+
+    What its library records for gradients of its own stays behind: weights that have met it would
+    keep all steps that have made them in memory.
+    """
+    backend = owner(type(array)) if getattr(array, "requires_grad", False) else None
+    return native(array if backend is None else backend.copy(array))
 
 
 def narrow(array: HostArray, like: Array) -> HostArray:

@@ -577,3 +577,15 @@ def test_a_compiled_step_shows_no_gradients() -> None:
     trainer = make_trainer(compile=True)
     with pytest.raises(ValueError, match="TerminateOnNaN looks at gradients, which a compiled"):
         trainer.fit((X, Y), callbacks=[callbacks.TerminateOnNaN()], verbose=0)
+
+
+@pytest.mark.parametrize("lib", ["torch"], indirect=True)
+def test_gradients_of_the_library_itself_stay_behind(lib: Any) -> None:
+    """Else each step would be kept in memory, since the weights of the next one come from it."""
+    x, y = lib.asarray(X).requires_grad_(True), lib.asarray(Y, None)
+    model = nn.Linear(X.shape[1], 3)
+    trainer = xn.Trainer(model, losses.cross_entropy, optim.Adam())
+    for data in ((x, y), xn.data.Loader((x, y)), [(x, y)]):
+        trainer.fit(data, verbose=0)
+        assert not model.weight.requires_grad
+    assert not trainer.predict(x).requires_grad

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace, is_array
 from xpnet.random import Generator, default_generator
-from xpnet.transfer import native, put_like
+from xpnet.transfer import data_only, put_like
 
 __all__ = ["Loader"]
 
@@ -19,7 +19,8 @@ class Loader:
     ----------
     arrays : sequence of array
         All with the same first axis, along which samples are taken; of one library and device.
-        Those in host memory whose bytes are in another order than the machine's are converted.
+        Those in host memory whose bytes are in another order than the machine's are converted;
+        what a library records for gradients of its own is left behind.
     batch_size : int, optional
         Samples in a batch.
     shuffle : bool, optional
@@ -71,7 +72,7 @@ class Loader:
             raise ValueError(f"Loader: the arrays differ in their number of samples: {sizes}")
         if batch_size < 1:
             raise ValueError(f"Loader: batch_size must be positive, got {batch_size}")
-        self.arrays = tuple(map(native, arrays))
+        self.arrays = tuple(map(data_only, arrays))
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace, dtype_kind, is_array
 from xpnet.nn import Module
-from xpnet.transfer import asarray, narrow, put_like, to_host
+from xpnet.transfer import asarray, data_only, narrow, put_like, to_host
 
 __all__ = ["place"]
 
@@ -32,4 +32,5 @@ def place(array: Array, model: Module) -> Array:
     xp = array_namespace(like)
     if array_namespace(array) is not xp or array.device != like.device:
         array = put_like(narrow(to_host(array), like), like)
+    array = data_only(array)
     return xp.astype(array, like.dtype, copy=False) if dtype_kind(array) else array
