@@ -62,6 +62,22 @@ LOSSES: dict[str, tuple[Callable[..., Any], list[np.ndarray], dict[str, np.ndarr
     "multiclass_hinge_loss": (losses.multiclass_hinge_loss, [SCORES, LABELS], {}),
     "accuracy": (lambda *args: metrics.Accuracy().update(*args), [SCORES, LABELS], {}),
 }
+ACCURACY = metrics.Accuracy()
+MEETINGS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "metrics": (lambda x, y: update(metrics.Recall(), x, y), "recall"),
+    "confusion": (lambda x, y: update(metrics.ConfusionMatrix(), x, y), "confusion_matrix"),
+    "batches": (lambda x, y: [update(ACCURACY, x, x), update(ACCURACY, y, y)], "Accuracy.update"),
+    "Loader": (lambda x, y: xn.data.Loader((x, y)), "Loader"),
+    "grad": (lambda x, y: xn.grad(product)(x, y), "grad of product"),
+}
+
+
+def product(x: Any, y: Any) -> Any:
+    return xn.array_namespace(x, y).sum(x * y)
+
+
+def update(metric: metrics.Metric, x: Any, y: Any) -> None:
+    metric.update(x, y[:, 0] > 0)
 
 
 @pytest.fixture
@@ -117,6 +133,15 @@ def test_parameters_on_two_devices(put: Any) -> None:
 
 class FoundError(Exception):
     """What a user raises to leave a model early."""
+
+
+@pytest.mark.parametrize("name", MEETINGS)
+def test_others_say_where_two_libraries_have_met(lib: Any, other: Any, name: str) -> None:
+    call, where = MEETINGS[name]
+    ACCURACY.reset()
+    with pytest.raises(xn.MixedArraysError, match=f"^{where}: {LIBRARIES}") as found:
+        call(lib.asarray(X), other(X))
+    assert found.value.where == where
 
 
 @pytest.mark.parametrize("kind", [FoundError, KeyError, StopIteration])

@@ -19,6 +19,7 @@ __all__ = [
     "dtype_kind",
     "has_dtype",
     "is_array",
+    "one_library",
     "one_place",
 ]
 
@@ -76,6 +77,14 @@ def array_namespace(*arrays: Array | complex | None) -> Namespace:
     return namespace
 
 
+def one_library(where: str, *arrays: Array) -> Namespace:
+    """Return the namespace of arrays; the error for those of two libraries says where they met."""
+    try:
+        return array_namespace(*arrays)
+    except MixedArraysError as error:
+        raise MixedArraysError(str(error), where=where) from None
+
+
 def one_place(where: str, *arrays: Array) -> Namespace:
     """Return the namespace of arrays that are to meet: of one library, and on one device.
 
@@ -90,10 +99,7 @@ def one_place(where: str, *arrays: Array) -> Namespace:
     MixedArraysError
         If they are of two libraries, or on two devices.
     """
-    try:
-        xp = array_namespace(*arrays)
-    except MixedArraysError as error:
-        raise MixedArraysError(str(error), where=where) from None
+    xp = one_library(where, *arrays)
     first, *others = arrays
     for other in others:
         if device_of(other) != device_of(first):

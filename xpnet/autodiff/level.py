@@ -10,7 +10,7 @@ from xpnet import tree
 from xpnet._typing import Array, Namespace, Tree
 from xpnet.aliasing import OUTSIDE
 from xpnet.autodiff.tape import CONSTANT, Opened, TracedArray, differentiable, lift, raw
-from xpnet.namespace import array_namespace, dtype_kind, is_array
+from xpnet.namespace import dtype_kind, is_array, one_library
 from xpnet.program.state import state_of
 from xpnet.state import BUFFER, FROZEN, PARAMETER, Slot, Stateful
 
@@ -45,7 +45,7 @@ class Level:
             raise TypeError(f"{name}: expected an array to differentiate, got none; see xn.asarray")
         self.name = name
         self.succeeded = False
-        self.namespace = differentiable(array_namespace(*arrays))
+        self.namespace = differentiable(one_library(name, *arrays))
         self.leaves = 0
         traced = self.namespace.array
         levels = [array.tape.level for array in arrays if type(array) is traced]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from xpnet._typing import Array, DType, Namespace
 from xpnet.losses.reduction import check_predictions, spread
-from xpnet.namespace import array_namespace, device_of
+from xpnet.namespace import array_namespace, device_of, one_library
 
 __all__ = [
     "Classes",
@@ -83,7 +83,7 @@ def classify(
     TypeError, ValueError
         See `check_classes`; the weights must fit the targets, the logits the number of classes.
     """
-    xp = array_namespace(logits, targets)
+    xp = one_library(metric, logits, targets)
     logits, targets = xp.asarray(logits), xp.asarray(targets)  # both are traced, or none is
     binary = False
     if classes is not None and _are_indices(xp, logits, targets):
@@ -123,7 +123,7 @@ def flat_weight(metric: str, sample_weight: Array | None, targets: Array) -> Arr
     """
     if sample_weight is None:
         return None
-    xp = array_namespace(targets, sample_weight)
+    xp = one_library(metric, targets, sample_weight)
     dtype = widest(xp, sample_weight)
     return xp.reshape(spread(metric, sample_weight, tuple(targets.shape), dtype), (-1,))
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from xpnet._typing import Array
 from xpnet.autodiff import stop_gradient
 from xpnet.autodiff.tape import TracedArray, raw
-from xpnet.namespace import array_namespace
+from xpnet.namespace import array_namespace, one_library
 from xpnet.scatter import copy
 from xpnet.state import BUFFER, Slot, Stateful, mismatches
 from xpnet.transfer import put_like, to_host
@@ -153,7 +153,7 @@ class Metric(Stateful):
         total = self.totals.get(name)
         if total is None:
             return raw(count)
-        array_namespace(total, count)  # raises if they are of two libraries
+        one_library(f"{type(self).__name__}.update", total, count)
         before, now = ((tuple(array.shape), array.dtype) for array in (total, count))
         if before != now:
             raise ValueError(
