@@ -385,6 +385,14 @@ def test_tensors_of_pytorch(lib: Any) -> None:
     np.testing.assert_array_equal(xn.to_host(torch.tensor([1 + 2j]).conj().imag), [-2.0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), np.dtype(">f4")], ids=repr)
+def test_dtypes_of_another_library(lib: Any, dtype: Any) -> None:
+    expected = np.asarray([1, 2], "float32")
+    found = xn.asarray([1, 2], dtype=dtype)
+    np.testing.assert_array_equal(lib.to_host(found), expected, strict=True)
+    assert xn.nn.Linear(3, 2, dtype=dtype).weight.dtype == found.dtype
+
+
 def test_moves_between_devices() -> None:
     strict = pytest.importorskip("array_api_strict")
     first, second = strict.Device("device1"), strict.Device("device2")

@@ -141,7 +141,9 @@ class Backend(ABC):
         return str(device)
 
     def dtype(self, spec: DType | str) -> DType:
-        """Return the library's dtype object for a name such as ``"float32"``, or for itself.
+        """Return the library's dtype object for a name such as ``"float32"``, or for a dtype.
+
+        That of another library is read as its name, where it has one.
 
         Raises
         ------
@@ -157,8 +159,9 @@ class Backend(ABC):
                     f"expected a dtype, such as 'float32', got Python's {kind.__name__}, which is "
                     "another one in each array library"
                 )
-        if not isinstance(spec, str):
-            return spec
+        if not isinstance(spec, str):  # that of another library may have the name for its own
+            name = getattr(spec, "__name__", getattr(spec, "name", None))
+            return getattr(self.namespace(), name, spec) if name in DTYPES else spec
         if spec not in DTYPES or not hasattr(self.namespace(), spec):
             raise ValueError(
                 f"{self.title} has no dtype {spec!r}; expected a name such as 'float32'"
