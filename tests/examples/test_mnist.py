@@ -142,7 +142,7 @@ def test_without_hidden_widths_it_is_linear(tmp_path: Path) -> None:
         (["--backend", "nonsense"], "no backend is called 'nonsense'. Known: .*numpy"),
         (["--device", "cuda:7"], "NumPy has no device 'cuda:7'; it has: cpu"),
         (["--data", "nowhere"], "expected train-images-idx3-ubyte.* nowhere"),
-        (["--dataset", "digits", "--batch-size", "0"], "batch_size must be positive, got 0"),
+        (["--dataset", "digits", "--batch-size", "0"], "batch_size must be at least 1, got 0"),
         (["--dataset", "digits", "--epochs", "0"], "steps must be an integer from 1, got 0"),
         (["--dataset", "digits", "--hidden", "0"], "must be positive, got 64 and 0"),
         (

@@ -508,7 +508,7 @@ def test_ctrl_c_between_two_epochs() -> None:
         ({"validation_freq": 0}, "validation_freq must be at least 1, got 0"),
         ({"validation_unit": "batch"}, 'validation_unit must be "epoch" or "step", got \'batch\''),
         ({"verbose": 3}, 'verbose must be "auto", 0, 1 or 2, got 3'),
-        ({"batch_size": 0}, "batch_size must be positive, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"data": (X,)}, "expected two arrays (x, y), or three with sample_weight, got 1"),
         ({"data": X}, "expected a pair of arrays (x, y), a Loader or an iterable of batches, got"),
         ({"data": 3}, "a Loader or an iterable of batches, got int"),

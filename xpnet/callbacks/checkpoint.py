@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from xpnet import checkpoint
 from xpnet._typing import Array
-from xpnet.callbacks.monitor import Monitor, positive
+from xpnet.callbacks.monitor import Monitor
 from xpnet.checkpoint.tensors import safetensors
+from xpnet.checks import positive
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xpnet._typing import Array
-from xpnet.callbacks.monitor import Monitor, positive
+from xpnet.callbacks.monitor import Monitor
+from xpnet.checks import positive
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer

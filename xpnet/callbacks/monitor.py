@@ -36,12 +36,19 @@ class Monitor(Callback):
 
     Raises
     ------
+    TypeError
+        If `monitor` is no name.
     ValueError
         If `mode` is unknown or `min_delta` negative.
     """
 
     def __init__(self, monitor: str, *, mode: str = "auto", min_delta: float = 0.0) -> None:
         self.name = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(
+                f"{self.name}: expected the name of what to monitor, such as 'val_loss', got "
+                f"{type(monitor).__name__}; all others are given by keyword"
+            )
         self.monitor = monitor
         self.mode = resolve_mode(mode, monitor, self.name)
         if not min_delta >= 0:
@@ -93,10 +100,3 @@ class Monitor(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Callback.load_state_dict`."""
         self.best, self.waited = float(state["best"]), int(state["waited"])
-
-
-def positive(where: str, **numbers: int) -> None:
-    """Raise a ValueError that names the number that is below 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{where}: {name} must be at least 1, got {number}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xpnet.callbacks.monitor import Monitor, positive
+from xpnet.callbacks.monitor import Monitor
+from xpnet.checks import positive
 
 if TYPE_CHECKING:
     from xpnet.train.trainer import Trainer

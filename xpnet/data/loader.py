@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from xpnet._typing import Array
-from xpnet.namespace import array_namespace, is_array
-from xpnet.random import Generator, default_generator
+from xpnet.checks import positive
+from xpnet.namespace import array_namespace, is_array, one_place
+from xpnet.random import Generator
+from xpnet.random.generator import chosen
 from xpnet.transfer import data_only, put_like
 
 __all__ = ["Loader"]
@@ -34,9 +36,12 @@ class Loader:
     Raises
     ------
     TypeError
-        If `arrays` is not a tuple or list of arrays, or is empty.
+        If `arrays` is not a tuple or list of arrays, or is empty, or `batch_size` is no whole
+        number, or `rng` no `Generator`.
     ValueError
-        If there is no first axis, or the first axes differ, or `batch_size` is not positive.
+        If there is no first axis, or the first axes differ, or `batch_size` is below 1.
+    MixedArraysError
+        If they are of two libraries, or on two devices.
 
     Notes
     -----
@@ -63,20 +68,23 @@ class Loader:
         rng: Generator | None = None,
     ) -> None:
         if not (isinstance(arrays, (tuple, list)) and arrays and all(map(is_array, arrays))):
-            raise TypeError("Loader: expected a tuple of arrays, such as (images, labels)")
+            kinds = [type(x).__name__ for x in arrays] if isinstance(arrays, (tuple, list)) else []
+            given = f"({', '.join(kinds)})" if kinds else type(arrays).__name__
+            raise TypeError(
+                f"Loader: expected a tuple of arrays, such as (images, labels), got {given}"
+            )
         if any(array.ndim == 0 for array in arrays):
             raise ValueError("Loader: expected arrays of samples, got one of shape ()")
-        array_namespace(*arrays)  # raises if they are of two libraries
+        one_place("Loader", *arrays)
         sizes = [array.shape[0] for array in arrays]
         if len(set(sizes)) != 1:
             raise ValueError(f"Loader: the arrays differ in their number of samples: {sizes}")
-        if batch_size < 1:
-            raise ValueError(f"Loader: batch_size must be positive, got {batch_size}")
+        positive("Loader", batch_size=batch_size)
         self.arrays = tuple(map(data_only, arrays))
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.rng = rng
+        self.rng = None if rng is None else chosen(rng)
         self._samples: int = sizes[0]
 
     def __len__(self) -> int:
@@ -119,8 +127,7 @@ class Loader:
             )
         order = None
         if self.shuffle:
-            rng = default_generator() if self.rng is None else self.rng
-            order = put_like(rng.permutation(self._samples), self.arrays[0])
+            order = put_like(chosen(self.rng).permutation(self._samples), self.arrays[0])
         return self._batches(start, order)
 
     def _batches(self, first: int, order: Array | None) -> Iterator[tuple[Array, ...]]:

@@ -184,6 +184,9 @@ def _check(where: str, model: Any, path: Any) -> None:
             f"{where}: expected a Module, got {type(model).__name__}; xn.checkpoint.{where} takes "
             "other things too"
         )
+    if not isinstance(path, (str, os.PathLike)):
+        fix = "; model.load_state_dict takes a state" if isinstance(path, Mapping) else ""
+        raise TypeError(f"{where}: expected the path of a file, got {type(path).__name__}{fix}")
     if os.path.isdir(path):
         raise IsADirectoryError(
             f"{where}: expected a file, {os.fspath(path)} is a folder; checkpoints are for "

@@ -21,7 +21,7 @@ class Sequential(Module):
     Raises
     ------
     TypeError
-        If a layer cannot be called.
+        If a layer cannot be called, or is a class.
 
     Examples
     --------
@@ -45,6 +45,11 @@ class Sequential(Module):
                 raise TypeError(
                     f"Sequential: layer {index} is a {type(layer).__name__}, "
                     f"which cannot be called{fix}"
+                )
+            if isinstance(layer, type):
+                raise TypeError(
+                    f"Sequential: layer {index} is the class {layer.__name__}; write "
+                    f"{layer.__name__}(...)"
                 )
         self.layers = list(layers)
 

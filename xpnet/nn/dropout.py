@@ -5,7 +5,8 @@ from __future__ import annotations
 from xpnet._typing import Array
 from xpnet.namespace import array_namespace, device_of
 from xpnet.nn.module import Module
-from xpnet.random import Generator, default_generator
+from xpnet.random import Generator
+from xpnet.random.generator import chosen
 
 __all__ = ["Dropout"]
 
@@ -53,8 +54,7 @@ class Dropout(Module):
         xp = array_namespace(x)
         if self.p == 1:
             return xp.zeros_like(x)
-        rng = default_generator() if self.rng is None else self.rng
-        keep = rng.bernoulli(xp, 1 - self.p, x.shape, device=device_of(x))
+        keep = chosen(self.rng).bernoulli(xp, 1 - self.p, x.shape, device=device_of(x))
         return xp.where(keep, x / (1 - self.p), xp.zeros_like(x))
 
     def extra_repr(self) -> str:

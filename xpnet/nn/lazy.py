@@ -13,7 +13,8 @@ from xpnet.backend import owner, use_backend
 from xpnet.errors import TracedArrayError
 from xpnet.namespace import device_of
 from xpnet.nn.module import Module
-from xpnet.random import Generator, default_generator
+from xpnet.random import Generator
+from xpnet.random.generator import chosen
 from xpnet.state import Role, changes
 
 __all__ = ["Lazy", "check_dtype"]
@@ -65,7 +66,7 @@ class Lazy(Module):
         if width is not None:
             self.make(width, rng, dtype, device)
             return
-        rng = default_generator() if rng is None else rng
+        rng = chosen(rng)
         self._recipe = rng.reserve(draws), dtype, device
         self._roles.update(roles)
         vars(self).update(dict.fromkeys(roles))

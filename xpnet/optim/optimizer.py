@@ -395,6 +395,12 @@ class Optimizer(UpdateRule):
         self._check_model("update", model)
         expected = {name: tied[0].array for name, tied in slots.items()}
         where = f"{type(self).__name__}.update"
+        if not isinstance(grads, Mapping):
+            raise TypeError(
+                f"{where}: expected gradients by the names of parameters, got "
+                f"{type(grads).__name__}; take those of loss, grads = "
+                "xn.value_and_grad(loss_fn)(model, x, y)"
+            )
         problems = mismatches(expected, grads, fits=functools.partial(_fits, where))
         for name, parameter in expected.items():
             for moment, array in self.state.get(name, {}).items():

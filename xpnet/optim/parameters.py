@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from xpnet.nn.module import Module
 from xpnet.program.state import state_of
-from xpnet.state import BUFFER, PARAMETER, Slot
+from xpnet.state import BUFFER, PARAMETER, Slot, Stateful
 
 __all__ = ["tied_slots", "trainable"]
 
 
 def tied_slots(model: Module) -> dict[str, list[Slot]]:
     """Return the slots of each parameter, tied ones together, under the first name."""
+    if not isinstance(model, Stateful):
+        raise TypeError(
+            f"optimizer: expected a Module, got {type(model).__name__}; write "
+            "optimizer.update(model, grads)"
+        )
     tied: dict[int, list[Slot]] = {}
     for slot in state_of(model).slots:
         if slot.role != BUFFER:

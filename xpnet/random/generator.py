@@ -16,7 +16,7 @@ from xpnet.program.host import refuse_recording
 from xpnet.random.threefry import key_schedule, signed32
 from xpnet.random.words import encrypted_blocks
 
-__all__ = ["Generator", "default_generator", "seed", "undrawn", "upload"]
+__all__ = ["Generator", "chosen", "default_generator", "seed", "undrawn", "upload"]
 
 _WORDS = 2**32
 
@@ -381,6 +381,18 @@ def default_generator() -> Generator:
         The one that `seed` starts anew.
     """
     return _default
+
+
+def chosen(rng: Generator | None) -> Generator:
+    """Return the generator that was given, or the default one in the place of None."""
+    if rng is None:
+        return _default
+    if not isinstance(rng, Generator):
+        raise TypeError(
+            f"rng: expected an xpnet.Generator, got {type(rng).__name__}; of a seed one is made by "
+            "xn.Generator(0)"
+        )
+    return rng
 
 
 def seed(value: int) -> None:

@@ -107,7 +107,7 @@ class Batches:
             given = f"{len(arrays)}" if isinstance(arrays, (tuple, list)) else type(arrays).__name__
             raise TypeError(
                 f"{self._where}: expected two arrays (x, y), or three with sample_weight, "
-                f"got {given}"
+                f"got {given}; xn.asarray makes arrays of lists and frames"
             )
         x, y, *weights = arrays
         batch = Batch(self._place(x), self._place(y), *(self._place(_real(w)) for w in weights))

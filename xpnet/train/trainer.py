@@ -6,13 +6,14 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 from xpnet import checkpoint, program
 from xpnet import metrics as metrics_
 from xpnet._typing import Array
 from xpnet.autodiff import value_and_grad
 from xpnet.callbacks.callback import Callback, arranged
+from xpnet.checks import positive
 from xpnet.data.loader import Loader
 from xpnet.metrics import Metric
 from xpnet.namespace import array_namespace
@@ -144,7 +145,7 @@ class Trainer:
     def fit(
         self,
         data: Any,
-        *,
+        *others: Never,
         epochs: int = 1,
         batch_size: int = 32,
         shuffle: bool = True,
@@ -164,6 +165,8 @@ class Trainer:
         ----------
         data : tuple of array, Loader or iterable
             What to train on; see Notes of the class.
+        *others
+            None: inputs and targets are one argument, ``fit((x, y))``.
         epochs : int, optional
             How often all of it is used, those before `resume` included.
         batch_size, shuffle, rng : optional
@@ -207,10 +210,16 @@ class Trainer:
         history is returned. A second Ctrl-C raises KeyboardInterrupt at once.
         """
         where = "Trainer.fit"
-        _check_counts(where, epochs=epochs, validation_freq=validation_freq)
+        _check_alone(where, others)
+        positive(where, epochs=epochs, validation_freq=validation_freq)
         if validation_unit not in ("epoch", "step"):
             raise ValueError(
                 f'{where}: validation_unit must be "epoch" or "step", got {validation_unit!r}'
+            )
+        if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+            raise TypeError(
+                f"{where}: expected a list of callbacks, got {type(callbacks).__name__}; write "
+                "callbacks=[...]"
             )
         batches = Batches(
             where,
@@ -330,7 +339,11 @@ class Trainer:
         self.stopped = reason
 
     def evaluate(
-        self, data: Any, *, batch_size: int = _LARGE, sample_weight: Array | None = None
+        self,
+        data: Any,
+        *others: Never,
+        batch_size: int = _LARGE,
+        sample_weight: Array | None = None,
     ) -> dict[str, float]:
         """Measure loss and metrics, with the model switched to evaluation meanwhile.
 
@@ -338,6 +351,8 @@ class Trainer:
         ----------
         data : tuple of array, Loader or iterable
             What to measure on; see Notes of the class.
+        *others
+            None: inputs and targets are one argument, ``evaluate((x, y))``.
         batch_size : int, optional
             Samples that are computed together, for arrays.
         sample_weight : array, shape (samples,), optional
@@ -353,8 +368,10 @@ class Trainer:
         TypeError, ValueError
             If the data are none, or without a batch, or do not fit the model.
         """
+        where = "Trainer.evaluate"
+        _check_alone(where, others)
         options: dict[str, Any] = {"batch_size": batch_size, "sample_weight": sample_weight}
-        return read(self._evaluate(Batches("Trainer.evaluate", data, place=self._place, **options)))
+        return read(self._evaluate(Batches(where, data, place=self._place, **options)))
 
     def predict(self, x: Array, *, batch_size: int = _LARGE) -> Array:
         """Compute the outputs of the model, switched to evaluation meanwhile.
@@ -491,7 +508,9 @@ def _check_gradients_are_not_asked_for(callbacks: Mapping[str, Callback]) -> Non
             )
 
 
-def _check_counts(where: str, **counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{where}: {name} must be at least 1, got {count}")
+def _check_alone(where: str, others: tuple[Any, ...]) -> None:
+    if others:
+        raise TypeError(
+            f"{where}: expected the data as one argument, got {1 + len(others)}; write "
+            f"{where.partition('.')[2]}((x, y)), and all others by keyword"
+        )

@@ -98,15 +98,16 @@ def export(
     >>> [array.name for array in made.graph.initializer]
     ['0.weight', '0.bias', '2.weight', '2.bias']
     """
-    onnx, path = _package(), Path(path)
-    _check_path(path)
+    onnx = _package()
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    _check(model, inputs)
+    _check(model, path, inputs)
+    path = Path(path)
+    _check_path(path)
     newest = onnx.defs.onnx_opset_version()
-    if not 18 <= opset <= newest:
+    if not (isinstance(opset, int) and 18 <= opset <= newest):
         raise ValueError(
             f"onnx.export: expected an opset from 18 to {newest}, which the installed onnx has, "
-            f"got {opset}"
+            f"got {opset!r}"
         )
     input_names = _names("input", input_names, _paths(inputs if len(inputs) > 1 else None))
     with contextlib.ExitStack() as stack:
@@ -142,12 +143,16 @@ def _package() -> Any:
     return onnx
 
 
-def _check(model: Any, inputs: tuple[Any, ...]) -> None:
-    """Refuse what is no model or no batch."""
+def _check(model: Any, path: Any, inputs: tuple[Any, ...]) -> None:
+    """Refuse what is no model, no path or no batch."""
     if not isinstance(model, Module):
+        fix = "a function becomes one as nn.Sequential(function)"
+        fix = "that of an estimator is its model_" if hasattr(model, "get_params") else fix
+        raise TypeError(f"onnx.export: expected a Module, got {type(model).__name__}; {fix}")
+    if not isinstance(path, (str, os.PathLike)):
         raise TypeError(
-            f"onnx.export: expected a Module, got {type(model).__name__}; a function becomes one "
-            "as nn.Sequential(function)"
+            f"onnx.export: expected the path of a file, got {type(path).__name__}; write "
+            "export(model, path, example_input)"
         )
     for x in inputs:
         if not is_array(x):

@@ -7,8 +7,8 @@ from statistics import NormalDist
 
 from xpnet._typing import Array, Device, DType
 from xpnet.backend import HOST, host, use_backend
-from xpnet.random import Generator, default_generator
-from xpnet.random.generator import upload
+from xpnet.random import Generator
+from xpnet.random.generator import chosen, upload
 
 __all__ = ["constant", "normal", "ones", "truncated_normal", "uniform", "zeros"]
 
@@ -139,7 +139,7 @@ def uniform(
     array
         Of the selected backend, bit-equal on every one.
     """
-    rng = default_generator() if rng is None else rng
+    rng = chosen(rng)
     return rng.uniform(shape, low, high, dtype=dtype, device=device)
 
 
@@ -172,7 +172,7 @@ def normal(
     array
         Of the selected backend, bit-equal on every one.
     """
-    rng = default_generator() if rng is None else rng
+    rng = chosen(rng)
     return rng.normal(shape, mean, std, dtype=dtype, device=device)
 
 
@@ -228,7 +228,7 @@ def truncated_normal(
     xp = host().namespace()
     # The open interval, whose ends may be 0 and 1 and have no inverse.
     first, last = max(normal.cdf(low), 2.0**-1000), min(normal.cdf(high), 1 - 2.0**-53)
-    rng = default_generator() if rng is None else rng
+    rng = chosen(rng)
     with use_backend(HOST):
         unit = rng.uniform((math.prod(shape),), first, last, dtype="float64")
     drawn = xp.asarray([normal.inv_cdf(p) for p in unit.tolist()], dtype=xp.float64)

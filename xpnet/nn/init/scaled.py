@@ -7,7 +7,8 @@ from typing import Literal
 
 from xpnet._typing import Array, Device, DType
 from xpnet.nn.init.plain import normal, uniform
-from xpnet.random import Generator, default_generator
+from xpnet.random import Generator
+from xpnet.random.generator import chosen
 
 __all__ = [
     "calculate_gain",
@@ -101,7 +102,7 @@ def fan_in_uniform(
        for the scaling; its standard deviation is sqrt(3) times as large.
     """
     bound = 1 / math.sqrt(fan_in)
-    rng = default_generator() if rng is None else rng
+    rng = chosen(rng)
     return rng.uniform(shape, -bound, bound, dtype=dtype, device=device)
 
 
