@@ -114,6 +114,47 @@ def test_the_guide_to_scikit_learn(
     np.testing.assert_array_equal(again.predict(scope["X"]), fitted.predict(scope["X"]))
 
 
+def test_what_is_written_in_the_place_of_habits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "coming-from.md").read_text()
+    _, _, table = text.partition("What is written there, and here:")
+    cells = [line.split(" | ")[1] for line in table.splitlines() if line.startswith("| `")]
+    snippets = [code for cell in cells for code in re.findall("`([^`]+)`", cell)]
+    model, optimizer = xn.nn.Sequential(xn.nn.Linear(4, 3)), xn.optim.Adam()
+    x, y = xn.Generator(0).normal((8, 4)), xn.asarray([0, 1, 2, 0] * 2)
+    names: dict[str, Any] = {
+        "xn": xn,
+        "nn": xn.nn,
+        "optim": xn.optim,
+        "losses": xn.losses,
+        "xp": np,
+        "model": model,
+        "optimizer": optimizer,
+        "x": x,
+        "y": y,
+        "path": "w.safetensors",
+        "logits": x[:, :3],
+        "w": xn.asarray([1.0, 2.0, 1.0]),
+        "metrics": ["accuracy"],
+        "x_val": x,
+        "y_val": y,
+        "F": xn.losses,
+        "loss_fn": lambda model, x, y: xn.losses.cross_entropy(model(x), y),
+        "a": xn.nn.ReLU(),
+        "b": xn.nn.ReLU(),
+        "loss": xn.losses.cross_entropy,
+        "trainer": xn.Trainer(model, xn.losses.cross_entropy, xn.optim.Adam()),
+    }
+    run = 0
+    for code in snippets:
+        if "(" in code and code.isascii() and not code.startswith((".", "with ", "rng=")):
+            exec(code, dict(names) | ({"loss": x[0, 0]} if code.startswith("float") else {}))
+            run += 1
+    assert run == 19
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "&& python -m pytest -n auto\n" in README
     assert "\npython -m pytest -n auto\n" in (ROOT / ".ci" / "run").read_text()
