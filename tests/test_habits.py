@@ -50,10 +50,54 @@ HABITS: list[tuple[Callable[[], Any], str]] = [
         lambda: optim.Adam().update(nn.Linear(3, 2), loss_of(nn.Linear(3, 2))),
         r"Adam\.update: expected gradients by the names .* got float32; .*value_and_grad",
     ),
+    (lambda: losses.cross_entropy(X, Y.tolist()), "^cross_entropy: expected arrays, got list; "),
+    (lambda: losses.mse_loss(X, 1.0), "^mse_loss: expected arrays, got float; make an array"),
+    (lambda: xn.metrics.Accuracy().update(X, [0] * 6), "^accuracy: expected arrays, got list; "),
     (lambda: xn.load(nn.Linear(3, 2), {}), "load: .*path of a file, got dict; .*load_state_dict"),
     (lambda: xn.save(nn.Linear(3, 2), 3), "save: expected the path of a file, got int$"),
     (lambda: onnx.export(nn.Linear(3, 2), X, "model.onnx"), r"got ndarray; write export\(model, "),
 ]
+
+WEIGHTS = np.ones(3, "float32")
+
+
+class Unmarked(nn.Module):
+    """Its weight is no parameter."""
+
+    def __init__(self) -> None:
+        self.weight = xn.asarray(np.ones((3, 2)), dtype="float32")
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.weight
+
+
+def of(model: nn.Module, **options: Any) -> xn.Trainer:
+    return xn.Trainer(model, losses.cross_entropy, optim.Adam(), **options)
+
+
+# What would train nothing, or something else, without a word.
+MISTAKES: list[tuple[Callable[[], Any], str]] = [
+    (lambda: of(Unmarked()).fit((X, Y)), r"Adam\.update: .* no parameter .*nn\.Parameter\(array\)"),
+    (lambda: of(nn.Linear(3, 2).freeze()).fit((X, Y)), r"no parameter to train; .*unfreeze\(\)"),
+    (lambda: trainer().fit((X, Y), class_weight=WEIGHTS), "each of the 2 classes .*, got 3"),
+    (lambda: trainer().fit((X, Y), class_weight={0: 1.0}), "each of the 2 classes .*, got 1"),
+    (
+        lambda: of(nn.Linear(3, 2), compile=True).fit((X, Y), class_weight=WEIGHTS),
+        "each of the 2 classes .*, got 3",
+    ),
+    (lambda: trainer().fit(list(zip(X, Y, strict=True))), r"x and y of shapes \(3,\) and \(\)"),
+    (
+        lambda: trainer().fit((X, Y), callbacks=[callbacks.EarlyStopping("accuracy")]),
+        "will be: loss; the Trainer takes others as metrics=",
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)))
+def test_mistakes_do_not_pass(number: int) -> None:
+    write, message = MISTAKES[number]
+    with pytest.raises(ValueError, match=message):
+        write()
 
 
 @pytest.mark.parametrize("number", range(len(HABITS)))

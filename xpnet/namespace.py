@@ -78,11 +78,13 @@ def array_namespace(*arrays: Array | complex | None) -> Namespace:
 
 
 def one_library(where: str, *arrays: Array) -> Namespace:
-    """Return the namespace of arrays; the error for those of two libraries says where they met."""
+    """Return the namespace of arrays; the error for others says who was given them."""
     try:
         return array_namespace(*arrays)
     except MixedArraysError as error:
         raise MixedArraysError(str(error), where=where) from None
+    except TypeError as error:
+        raise TypeError(str(error).replace("array_namespace", where, 1)) from None
 
 
 def one_place(where: str, *arrays: Array) -> Namespace:

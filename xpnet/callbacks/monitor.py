@@ -66,7 +66,9 @@ class Monitor(Callback):
         if not trainer.steps:  # else a checkpoint was loaded
             self.forget()
         if self.monitor not in trainer.keys:
-            cure = "; pass validation_data" if self.monitor.startswith("val_") else ""
+            validated = any(key.startswith("val_") for key in trainer.keys)
+            missing = not validated and self.monitor.startswith("val_")
+            cure = "; pass validation_data" if missing else "; the Trainer takes others as metrics="
             raise ValueError(
                 f"{self.name}: monitor={self.monitor!r} is not measured; there will be: "
                 f"{', '.join(trainer.keys)}{cure}"

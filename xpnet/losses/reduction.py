@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from xpnet._typing import Array, DType, Namespace
 from xpnet.autodiff import custom_gradient
-from xpnet.namespace import array_namespace, has_dtype, one_place
+from xpnet.namespace import array_namespace, has_dtype, is_array, one_place
 
 __all__ = [
     "Reduction",
@@ -30,10 +30,17 @@ def check_predictions(loss: str, predictions: Array, targets: Array, *, name: st
     Raises
     ------
     TypeError
-        If the predictions are not floating-point, saying so if the arguments look swapped.
+        If they are no arrays, or the predictions are not floating-point; the message says so if
+        the arguments look swapped.
     MixedArraysError
         If they are of two libraries, or on two devices.
     """
+    for array in (predictions, targets):
+        if not is_array(array):  # not a number either, which would pass
+            raise TypeError(
+                f"{loss}: expected arrays, got {type(array).__name__}; make an array of it first, "
+                "for example with xn.asarray"
+            )
     xp = one_place(loss, predictions, targets)
     if not has_dtype(predictions, "real floating"):
         swapped = has_dtype(targets, "real floating")

@@ -401,6 +401,11 @@ class Optimizer(UpdateRule):
                 f"{type(grads).__name__}; take those of loss, grads = "
                 "xn.value_and_grad(loss_fn)(model, x, y)"
             )
+        if not expected:
+            raise ValueError(
+                f"{where}: the model has no parameter to train; assign arrays to attributes as "
+                "nn.Parameter(array), make layers in __init__, or model.unfreeze() some"
+            )
         problems = mismatches(expected, grads, fits=functools.partial(_fits, where))
         for name, parameter in expected.items():
             for moment, array in self.state.get(name, {}).items():

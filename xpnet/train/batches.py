@@ -111,6 +111,12 @@ class Batches:
             )
         x, y, *weights = arrays
         batch = Batch(self._place(x), self._place(y), *(self._place(_real(w)) for w in weights))
+        if 0 in (batch.x.ndim, batch.y.ndim):
+            shapes = " and ".join(str(tuple(array.shape)) for array in (batch.x, batch.y))
+            raise ValueError(
+                f"{self._where}: expected batches of samples, got x and y of shapes {shapes}; of "
+                "arrays of all samples, xn.data.Loader((x, y)) makes batches"
+            )
         if self._class_weight is None:
             return batch
         weight = _take(self._where, self._place(self._class_weight), batch.y)

@@ -140,6 +140,7 @@ class Trainer:
         self.keys = self._names
         self._compiled = program.compile(self._whole_step) if compile else None
         self._callbacks: dict[str, Callback] = {}
+        self._classes: int | None = None
         self._begin(None)
 
     def fit(
@@ -221,6 +222,7 @@ class Trainer:
                 f"{where}: expected a list of callbacks, got {type(callbacks).__name__}; write "
                 "callbacks=[...]"
             )
+        of_classes = class_weights(where, class_weight)
         batches = Batches(
             where,
             data,
@@ -229,7 +231,7 @@ class Trainer:
             shuffle=shuffle,
             rng=rng,
             sample_weight=sample_weight,
-            class_weight=class_weights(where, class_weight),
+            class_weight=of_classes,
         )
         if validation_unit == "step" and not len(batches):
             raise ValueError(f'{where}: validation_unit="step" needs data with a length')
@@ -239,6 +241,7 @@ class Trainer:
             validation = Batches(where, validation_data, place=self._place, batch_size=size)
         self._validation, self._freq, self._unit = validation, validation_freq, validation_unit
         self.epochs, self.batches = epochs, len(batches)
+        self._classes = None if of_classes is None else of_classes.shape[0]
         self.keys = self._names + [f"val_{name}" for name in self._names if validation is not None]
         self._callbacks = arranged([*progress(verbose), *callbacks])
         if self._compiled is not None:
@@ -469,6 +472,8 @@ class Trainer:
         self, model: Module, x: Array, y: Array, weight: Array | None
     ) -> tuple[Array, Array]:
         outputs = model(x)
+        if self._classes is not None and outputs.ndim == 2 and y.ndim == 1:
+            _check_classes(self._classes, outputs.shape[1])
         weights = {} if weight is None else {"sample_weight": weight}
         return self.loss(outputs, y, **weights), outputs
 
@@ -513,4 +518,12 @@ def _check_alone(where: str, others: tuple[Any, ...]) -> None:
         raise TypeError(
             f"{where}: expected the data as one argument, got {1 + len(others)}; write "
             f"{where.partition('.')[2]}((x, y)), and all others by keyword"
+        )
+
+
+def _check_classes(weights: int, outputs: int) -> None:
+    if weights != outputs:
+        raise ValueError(
+            f"Trainer.fit: expected a class_weight for each of the {outputs} classes of the "
+            f"outputs, got {weights}"
         )
