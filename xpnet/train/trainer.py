@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, Never
+from typing import Any, Literal
 
 from xpnet import checkpoint, program
 from xpnet import metrics as metrics_
@@ -146,7 +146,7 @@ class Trainer:
     def fit(
         self,
         data: Any,
-        *others: Never,
+        *,
         epochs: int = 1,
         batch_size: int = 32,
         shuffle: bool = True,
@@ -166,8 +166,6 @@ class Trainer:
         ----------
         data : tuple of array, Loader or iterable
             What to train on; see Notes of the class.
-        *others
-            None: inputs and targets are one argument, ``fit((x, y))``.
         epochs : int, optional
             How often all of it is used, those before `resume` included.
         batch_size, shuffle, rng : optional
@@ -211,7 +209,6 @@ class Trainer:
         history is returned. A second Ctrl-C raises KeyboardInterrupt at once.
         """
         where = "Trainer.fit"
-        _check_alone(where, others)
         positive(where, epochs=epochs, validation_freq=validation_freq)
         if validation_unit not in ("epoch", "step"):
             raise ValueError(
@@ -344,7 +341,7 @@ class Trainer:
     def evaluate(
         self,
         data: Any,
-        *others: Never,
+        *,
         batch_size: int = _LARGE,
         sample_weight: Array | None = None,
     ) -> dict[str, float]:
@@ -354,8 +351,6 @@ class Trainer:
         ----------
         data : tuple of array, Loader or iterable
             What to measure on; see Notes of the class.
-        *others
-            None: inputs and targets are one argument, ``evaluate((x, y))``.
         batch_size : int, optional
             Samples that are computed together, for arrays.
         sample_weight : array, shape (samples,), optional
@@ -372,7 +367,6 @@ class Trainer:
             If the data are none, or without a batch, or do not fit the model.
         """
         where = "Trainer.evaluate"
-        _check_alone(where, others)
         options: dict[str, Any] = {"batch_size": batch_size, "sample_weight": sample_weight}
         return read(self._evaluate(Batches(where, data, place=self._place, **options)))
 
@@ -511,14 +505,6 @@ def _check_gradients_are_not_asked_for(callbacks: Mapping[str, Callback]) -> Non
                 f"Trainer.fit: {name} looks at gradients, which a compiled step keeps to itself; "
                 "make the Trainer without compile=True"
             )
-
-
-def _check_alone(where: str, others: tuple[Any, ...]) -> None:
-    if others:
-        raise TypeError(
-            f"{where}: expected the data as one argument, got {1 + len(others)}; write "
-            f"{where.partition('.')[2]}((x, y)), and all others by keyword"
-        )
 
 
 def _check_classes(weights: int, outputs: int) -> None:
