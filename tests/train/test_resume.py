@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,8 @@ from xpnet.train import History, Trainer
 pytest.importorskip("safetensors", reason="checkpoints are safetensors files")
 
 RNG = np.random.default_rng(4)
-X = RNG.normal(size=(60, 4)).astype("float32")
-Y = np.argmax(X @ RNG.normal(size=(4, 3)) + RNG.normal(size=(60, 3)), axis=-1)
+X = RNG.normal(size=(66, 4)).astype("float32")  # six batches of one shape
+Y = np.argmax(X @ RNG.normal(size=(4, 3)) + RNG.normal(size=(66, 3)), axis=-1)
 
 
 def make_callbacks() -> list[Any]:
@@ -88,9 +90,15 @@ class Stop(callbacks.Callback):
             trainer.stop("Ctrl-C")
 
 
+@pytest.fixture(scope="module")
+def whole() -> Callable[[str], tuple[Any, History]]:
+    """Return what trains on the library in use without interruption, once for each."""
+    return functools.cache(lambda library: train(Path()))
+
+
 @pytest.mark.parametrize("step", [1, 4, 5, 6, 7, 12, 13, 18])
-def test_resumed_after_any_step(lib: Any, tmp_path: Path, step: int) -> None:
-    expected = train(tmp_path / "whole")
+def test_resumed_after_any_step(lib: Any, tmp_path: Path, whole: Any, step: int) -> None:
+    expected = whole(lib.name)
     saving = callbacks.Checkpoint(tmp_path / "run")
     _, part = train(tmp_path, saving, Stop(step))
     assert part.stopped == "Ctrl-C"
@@ -109,9 +117,9 @@ def test_resumed_with_compiled_steps(lib: Any, tmp_path: Path) -> None:
     assert_equal(found, expected, rtol=0.0)  # every step is the same program
 
 
-def test_resumed_on_another_library(lib: Any, tmp_path: Path) -> None:
+def test_resumed_on_another_library(lib: Any, tmp_path: Path, whole: Any) -> None:
     with xn.use_backend("numpy"):
-        expected = train(tmp_path / "whole")
+        expected = whole("numpy")
         train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), Stop(9))
     again = callbacks.Checkpoint(tmp_path / "run")
     found = train(tmp_path, again, resume=again.latest())
@@ -248,32 +256,55 @@ def test_another_training_is_refused(tmp_path: Path, change: dict[str, Any], mes
     assert xn.random.default_generator().draws == draws
 
 
-KILLED = Path(__file__).parent / "killed.py"
+class Trainings:
+    """A process from which trainings are forked, of which one is made to end."""
+
+    def __init__(self) -> None:
+        program = Path(__file__).parent / "killed.py"
+        self.process = subprocess.Popen(
+            [sys.executable, str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+
+    def run(self, folder: Path, output: Path, delay: float | None) -> int:
+        """Train; kill it after `delay` seconds, if that comes first."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{folder}\t{output}\n")
+        child = int(self.process.stdout.readline())  # it begins to train
+        if delay is not None:
+            time.sleep(delay)
+            os.kill(child, signal.SIGKILL)  # one that has ended is waited for only now
+        self.process.stdin.write("\n")
+        return int(self.process.stdout.readline())
 
 
-def run_killed(folder: Path, output: Path, delay: float | None) -> int:
-    """Run the program; kill it after `delay` seconds of training, if that comes first."""
-    process = subprocess.Popen(
-        [sys.executable, str(KILLED), str(folder), str(output)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    if delay is not None:
-        process.stdout.readline()  # it has begun to train
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=120)
-    return process.returncode
+@pytest.fixture
+def trainings() -> Iterator[Trainings]:
+    if not hasattr(os, "fork"):
+        pytest.skip("processes cannot be forked")
+    trainings = Trainings()
+    yield trainings
+    trainings.process.communicate(timeout=60)  # ends its input, and thereby the process
+    assert trainings.process.returncode == 0
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
+def test_killed_at_random_moments(tmp_path: Path, trainings: Trainings) -> None:
     """Fifty times SIGKILL: always a checkpoint that is read, in the end the same weights."""
-    assert run_killed(tmp_path / "whole", tmp_path / "whole.npz", None) == 0
+    assert trainings.run(tmp_path / "whole", tmp_path / "whole.npz", None) == 0
     expected = np.load(tmp_path / "whole.npz")
     draw, kills, runs = random.Random(0), 0, 0
+
+    def moment() -> float | None:
+        return draw.uniform(0.0, 0.25) if kills < 50 else None
+
     while kills < 50:
         runs += 1
         folder, output = tmp_path / f"run-{runs}", tmp_path / f"{runs}.npz"
-        while run_killed(folder, output, draw.uniform(0.0, 0.25)) == -signal.SIGKILL:
+        while trainings.run(folder, output, moment()) == -signal.SIGKILL:
             kills += 1
             for path in folder.glob("step-????????"):
                 state = xn.checkpoint.load(path)
