@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +158,14 @@ def kernels(
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     xn.seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_jax() -> Iterator[None]:
+    """Forget what JAX has compiled for a file: the more it keeps, the slower it compiles."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 def pytest_report_header() -> list[str]:

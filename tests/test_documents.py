@@ -157,8 +157,8 @@ def test_what_is_written_in_the_place_of_habits(
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    assert "&& python -m pytest -n auto\n" in README
-    assert "\npython -m pytest -n auto\n" in (ROOT / ".ci" / "run").read_text()
+    assert "&& python -m pytest -n auto --dist loadfile\n" in README
+    assert "\npython -m pytest -n auto --dist loadfile\n" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:
