@@ -109,7 +109,7 @@ def agree(request: pytest.FixtureRequest) -> Callable[..., None]:
         if name == "jax":
             import jax
 
-            truths = [np.asarray(g) for g in jax.grad(f, places)(*arrays)]
+            truths = [np.asarray(g) for g in jax.jit(jax.grad(f, places))(*arrays)]
         else:
             for array in arrays:
                 array.requires_grad_()

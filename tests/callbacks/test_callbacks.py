@@ -211,13 +211,17 @@ def test_inputs_and_losses_that_are_not_finite(lib: Any) -> None:
     trainer = make_trainer()
     x = lib.asarray(np.where(X > 1, np.inf, X), "float32")
     history = trainer.fit(
-        (x, lib.asarray(Y, None)), verbose=0, callbacks=[callbacks.TerminateOnNaN()]
+        (x, lib.asarray(Y, None)),
+        batch_size=10,
+        verbose=0,
+        callbacks=[callbacks.TerminateOnNaN()],
     )
     assert history.stopped is not None
     assert history.stopped.endswith("batch 1: the inputs of the batch are not finite")
     model = nn.Sequential(nn.Linear(4, 3))
     wrong = make_trainer(model).fit(
         (lib.asarray(X, "float32"), lib.asarray(Y + 7, None)),
+        batch_size=10,
         verbose=0,
         callbacks=[callbacks.TerminateOnNaN()],
     )

@@ -285,7 +285,8 @@ def hessian_of_jax(kind: str) -> np.ndarray:
     jax = pytest.importorskip("jax")
     logits, targets = (array[:2] for array in make(kind, -1))
     q = np.eye(C)[targets] if kind == "indices" else targets
-    return np.asarray(jax.hessian(lambda z: -(q * jax.nn.log_softmax(z)).sum() / 2)(logits))
+    hessian = jax.hessian(lambda z: -(q * jax.nn.log_softmax(z)).sum() / 2)
+    return np.asarray(jax.jit(hessian)(logits))
 
 
 @pytest.mark.parametrize("kind", ["indices", "probabilities"])

@@ -95,6 +95,7 @@ def test_labels_and_weights_of_any_dtype(lib: Any, dtype: str) -> None:
     trainer = Trainer(model, losses.binary_cross_entropy, optim.SGD(0.0), metrics=["accuracy"])
     history = trainer.fit(
         (x, y),
+        batch_size=25,
         sample_weight=lib.asarray(counts[:, None], None),
         class_weight={0: 0.1, 1: 0.3},
         verbose=0,
@@ -152,7 +153,7 @@ def test_weights_of_samples_and_classes(lib: Any) -> None:
     host_loss = float(
         losses.cross_entropy(expected(x), y, sample_weight=weight)  # of all samples at once
     )
-    found = make_trainer(expected).evaluate((x, y), batch_size=7, sample_weight=weight)
+    found = make_trainer(expected).evaluate((x, y), batch_size=16, sample_weight=weight)
     assert found["loss"] == pytest.approx(host_loss, rel=1e-12)
 
 
@@ -164,7 +165,8 @@ def test_a_label_that_is_no_class_has_no_class_weight(lib: Any) -> None:
         return losses.cross_entropy(outputs, targets, ignore_index=-100, **weights)
 
     trainer = Trainer(make_model(), loss, optim.SGD(0.1))
-    history = trainer.fit((x, y), class_weight={0: 1.0, 1: 2.0, 2: 3.0}, verbose=0)
+    weight = {0: 1.0, 1: 2.0, 2: 3.0}
+    history = trainer.fit((x, y), batch_size=16, class_weight=weight, verbose=0)
     assert np.isfinite(history["loss"]).all()
 
 
@@ -250,12 +252,12 @@ def test_validation_data_without_a_length(unit: Any) -> None:
 def test_data_are_brought_to_the_model(lib: Any) -> None:
     model = make_model()
     trainer = make_trainer(model)
-    history = trainer.fit((X, Y), epochs=1, verbose=0)  # float64, in host memory
+    history = trainer.fit((X, Y), batch_size=16, verbose=0)  # float64, in host memory
     assert np.isfinite(history["loss"]).all()
     lib.to_host(model[0].weight)
-    outputs = trainer.predict(X)
+    outputs = trainer.predict(X, batch_size=16)
     assert lib.to_host(outputs).dtype == np.float32
-    assert trainer.evaluate((X, Y))["accuracy"] > 0
+    assert trainer.evaluate((X, Y), batch_size=16)["accuracy"] > 0
 
 
 def test_data_and_states_with_bytes_in_the_order_of_another_machine(lib: Any) -> None:
@@ -281,9 +283,10 @@ def test_a_library_without_64_bits() -> None:
     with xn.use_backend("jax"), jax.enable_x64(False):
         model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 3))
         pairs = np.stack([Y, Y + 2], axis=-1)
-        history = make_trainer(model).fit((pairs, Y), class_weight=dict.fromkeys(range(3), 0.1))
+        weight = dict.fromkeys(range(3), 0.1)
+        history = make_trainer(model).fit((pairs, Y), batch_size=25, class_weight=weight)
         assert np.isfinite(history["loss"]).all()
-        history = make_trainer().fit((X, Y), validation_data=(X, Y))  # float64
+        history = make_trainer().fit((X, Y), batch_size=25, validation_data=(X, Y))  # float64
         assert np.isfinite(history["val_loss"]).all()
 
 
