@@ -223,6 +223,7 @@ def test_real_mnist_in_time(
 def test_one_epoch_of_real_mnist(tmp_path: Path, real_data: str, backend: str) -> None:
     if backend not in xn.available_backends():
         pytest.skip(f"{backend} is not usable here")
-    done = run(tmp_path, "--epochs", "1", XPNET_BACKEND=backend, XPNET_DATA=real_data)
+    few_steps = ("--epochs", "1", "--batch-size", "512", "--learning-rate", "0.005")
+    done = run(tmp_path, *few_steps, XPNET_BACKEND=backend, XPNET_DATA=real_data)
     assert done.returncode == 0, done.stderr
     assert float(LAST.fullmatch(done.stdout.splitlines()[-1])[1]) >= 0.92

@@ -58,6 +58,6 @@ def test_the_real_mnist(example):
     if not data:
         pytest.skip("XPNET_DATA names no folder with MNIST")
     program = example(NAME)
-    printed = program.succeeds("numpy", XPNET_DATA=data)
+    printed = program.succeeds("numpy", "--every", "125", XPNET_DATA=data)
     assert "checked: gradient descent with the right rate reaches 92%" in printed
     assert printed.count("checked:") == 5
