@@ -401,10 +401,10 @@ class Optimizer(UpdateRule):
                 f"{type(grads).__name__}; take those of loss, grads = "
                 "xn.value_and_grad(loss_fn)(model, x, y)"
             )
-        if not expected:
+        if not expected and not model.parameters():  # none at all; all may be frozen for a while
             raise ValueError(
-                f"{where}: the model has no parameter to train; assign arrays to attributes as "
-                "nn.Parameter(array), make layers in __init__, or model.unfreeze() some"
+                f"{where}: the model has no parameters; assign arrays to attributes as "
+                "nn.Parameter(array), and make layers in __init__"
             )
         problems = mismatches(expected, grads, fits=functools.partial(_fits, where))
         for name, parameter in expected.items():
