@@ -19,6 +19,9 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 for _name in ("XPNET_BACKEND", "XPNET_DEVICE"):
     os.environ.pop(_name, None)  # the tests choose for themselves
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")  # there is a process for each core
 
 import numpy as np
 import pytest
