@@ -151,7 +151,7 @@ def test_uniform_float64_is_a_multiple_of_a_power_of_two(lib, doubles):
 @pytest.mark.parametrize(("dtype", "bits"), [("float32", 24), ("float64", 53)])
 def test_uniform_takes_all_values_up_to_but_not_one(dtype, bits):
     class Extremes(Generator):
-        def bits(self, xp, n, *, device=None):
+        def _bits(self, words, xp, n, device):
             return xp.asarray([word] * n, dtype=xp.int32)
 
     word = 0
@@ -388,6 +388,14 @@ def test_draws_that_come_again_are_what_the_block_function_gives(lib: Any) -> No
         np.testing.assert_array_equal(lib.to_host(bits), expected)
     replays = lib.backend.replay_after(integers=True) is not None
     assert callable(xn.random.words._programs.get((lib.xp, 17, lib.device))) == replays
+
+
+def test_orders_are_drawn_without_a_program() -> None:
+    programs, rng = xn.random.words._programs, Generator(5, 7)
+    before = dict(programs)
+    for _ in range(10):
+        rng.permutation(1234)
+    assert programs == before
 
 
 def test_draws_that_are_differentiated_around_may_be_written_to(lib: Any) -> None:

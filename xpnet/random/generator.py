@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -14,7 +14,7 @@ from xpnet.backend import Backend, host, selection
 from xpnet.program.host import host as host_number
 from xpnet.program.host import refuse_recording
 from xpnet.random.threefry import key_schedule, signed32
-from xpnet.random.words import encrypted_blocks
+from xpnet.random.words import computed_blocks, encrypted_blocks
 
 __all__ = ["Generator", "chosen", "default_generator", "seed", "undrawn", "upload"]
 
@@ -127,14 +127,7 @@ class Generator:
         ValueError
             If `n` is more than 2**32, or if this generator has made its 2**32 draws.
         """
-        blocks = (n + 1) // 2
-        if blocks > _WORDS // 2:
-            raise ValueError(f"Generator: {n} words are too many for one draw, at most 2**32")
-        numbers: Any = host_number(
-            lambda: [key_schedule(self.seed, self.stream), signed32(self._advance(1))]
-        )
-        keys, number = numbers
-        return xp.concat(encrypted_blocks(xp, blocks, device, keys, number))[:n]
+        return self._bits(encrypted_blocks, xp, n, device)
 
     def bernoulli(
         self, xp: Namespace, p: float, shape: tuple[int, ...], *, device: Device | None = None
@@ -263,6 +256,19 @@ class Generator:
         self.draws += draws
         return first
 
+    def _bits(
+        self, words: Callable[..., list[Array]], xp: Namespace, n: int, device: Device | None
+    ) -> Array:
+        """Draw random bits by a function of `xpnet.random.words`."""
+        blocks = (n + 1) // 2
+        if blocks > _WORDS // 2:
+            raise ValueError(f"Generator: {n} words are too many for one draw, at most 2**32")
+        numbers: Any = host_number(
+            lambda: [key_schedule(self.seed, self.stream), signed32(self._advance(1))]
+        )
+        keys, number = numbers
+        return xp.concat(words(xp, blocks, device, keys, number))[:n]
+
     def _uniform(self, shape: tuple[int, ...], *, double: bool) -> HostArray:
         """Draw multiples of 2**-24 in float32, or of 2**-53 in float64, in [0, 1), on the host."""
         refuse_recording(
@@ -272,11 +278,12 @@ class Generator:
         )
         xp = host().namespace()
         n = math.prod(shape)
+        # Orders are drawn once an epoch, weights once: a program would take longer to record.
         if not double:
-            bits = (self.bits(xp, n) >> 8) & (2**24 - 1)
+            bits = (self._bits(computed_blocks, xp, n, None) >> 8) & (2**24 - 1)
             unit: HostArray = xp.astype(bits, xp.float32) * 2.0**-24
         else:
-            bits = self.bits(xp, 2 * n)
+            bits = self._bits(computed_blocks, xp, 2 * n, None)
             high = xp.astype((bits[:n] >> 5) & (2**27 - 1), xp.float64)
             low = xp.astype((bits[n:] >> 6) & (2**26 - 1), xp.float64)
             unit = (high * 2.0**26 + low) * 2.0**-53

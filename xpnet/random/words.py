@@ -12,7 +12,7 @@ from xpnet.namespace import device_of
 from xpnet.program.host import recorder
 from xpnet.random.threefry import encrypt
 
-__all__ = ["encrypted_blocks"]
+__all__ = ["computed_blocks", "encrypted_blocks"]
 
 _LARGEST = 2**18  # blocks: a program may keep a few arrays of that size
 _AT_MOST = 16  # programs that are kept
@@ -40,7 +40,7 @@ def encrypted_blocks(
         Of the draw.
     """
     if recorder.get() is not None:
-        return _blocks(xp, count, device, keys, number)
+        return computed_blocks(xp, count, device, keys, number)
     while hasattr(xp, "wrapped_namespace"):
         xp = xp.wrapped_namespace
     key = xp, count, device
@@ -48,7 +48,7 @@ def encrypted_blocks(
         known = _programs.get(key, 0)
         if not isinstance(known, int):
             return known(*keys, number)
-    words = _blocks(xp, count, device, keys, number)
+    words = computed_blocks(xp, count, device, keys, number)
     if device_of(words[0]) is None:  # the library itself records, and a program would keep that
         return words
     backend = owner(type(words[0]))
@@ -63,9 +63,10 @@ def encrypted_blocks(
     return words
 
 
-def _blocks(
+def computed_blocks(
     xp: Namespace, count: int, device: Device | None, keys: list[int], number: int
 ) -> list[Array]:
+    """Return what `encrypted_blocks` does, call by call."""
     draw = xp.full((count,), number, dtype=xp.int32, device=device)
     block = xp.arange(count, dtype=xp.int32, device=device)
     return list(encrypt(keys, (block, draw)))
@@ -87,7 +88,7 @@ def _recorded(
 
     with Recording(xp) as recording:
         inputs: Any = recording.note_host(lambda: [keys, number])
-        words = _blocks(recorded_namespace(xp), count, device, *inputs)
+        words = computed_blocks(recorded_namespace(xp), count, device, *inputs)
         results = [recording.reference(word) for word in words]
     program = clean(Program.of(recording, [], [], results, []))
     return (backend.engine(program) or print_program(program)).function()
