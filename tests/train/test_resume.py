@@ -37,7 +37,7 @@ def make_callbacks() -> list[Any]:
 
 
 def train(
-    folder: Path, *more: Any, resume: Any = None, epochs: int = 4, compiled: bool = False
+    *more: Any, resume: Any = None, epochs: int = 4, compiled: bool = False
 ) -> tuple[Any, History]:
     """Train anew, as a program that was started again would."""
     xn.seed(0)
@@ -93,36 +93,36 @@ class Stop(callbacks.Callback):
 @pytest.fixture(scope="module")
 def whole() -> Callable[[str], tuple[Any, History]]:
     """Return what trains on the library in use without interruption, once for each."""
-    return functools.cache(lambda library: train(Path()))
+    return functools.cache(lambda library: train())
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 6, 7, 12, 13, 18])
 def test_resumed_after_any_step(lib: Any, tmp_path: Path, whole: Any, step: int) -> None:
     expected = whole(lib.name)
     saving = callbacks.Checkpoint(tmp_path / "run")
-    _, part = train(tmp_path, saving, Stop(step))
+    _, part = train(saving, Stop(step))
     assert part.stopped == "Ctrl-C"
     again = callbacks.Checkpoint(tmp_path / "run")
     assert again.latest() == tmp_path / "run" / f"step-{step:08}"
-    found = train(tmp_path, again, resume=again.latest())
+    found = train(again, resume=again.latest())
     # The same operations in the same order: bit for bit where the library is.
     assert_equal(found, expected, rtol=0.0)
 
 
 def test_resumed_with_compiled_steps(lib: Any, tmp_path: Path) -> None:
-    expected = train(tmp_path / "whole", epochs=1, compiled=True)
+    expected = train(epochs=1, compiled=True)
     saving = callbacks.Checkpoint(tmp_path / "run")
-    train(tmp_path, saving, Stop(3), epochs=1, compiled=True)
-    found = train(tmp_path, resume=saving.latest(), epochs=1, compiled=True)
+    train(saving, Stop(3), epochs=1, compiled=True)
+    found = train(resume=saving.latest(), epochs=1, compiled=True)
     assert_equal(found, expected, rtol=0.0)  # every step is the same program
 
 
 def test_resumed_on_another_library(lib: Any, tmp_path: Path, whole: Any) -> None:
     with xn.use_backend("numpy"):
         expected = whole("numpy")
-        train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), Stop(9))
+        train(callbacks.Checkpoint(tmp_path / "run"), Stop(9))
     again = callbacks.Checkpoint(tmp_path / "run")
-    found = train(tmp_path, again, resume=again.latest())
+    found = train(again, resume=again.latest())
     assert_equal(found, expected, rtol=1e-3)  # rounding differs, and training spreads it
 
 
@@ -165,18 +165,18 @@ def test_data_that_come_once(tmp_path: Path) -> None:
 
 def test_a_finished_training_stays_finished(tmp_path: Path) -> None:
     saving = callbacks.Checkpoint(tmp_path / "run")
-    model, history = train(tmp_path, saving)
-    found, again = train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
+    model, history = train(saving)
+    found, again = train(callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
     assert_equal((found, again), (model, history), rtol=0.0)
 
 
 def test_what_was_to_be_removed_after_the_end_is(tmp_path: Path) -> None:
     """As one that was killed between its last checkpoint and the removal of an old one."""
     saving = callbacks.Checkpoint(tmp_path / "run", keep=1)
-    train(tmp_path, saving, epochs=1)
+    train(saving, epochs=1)
     last = saving.latest()
     shutil.copytree(last, last.with_name("step-00000001"))
-    train(tmp_path, callbacks.Checkpoint(tmp_path / "run", keep=1), resume=last, epochs=1)
+    train(callbacks.Checkpoint(tmp_path / "run", keep=1), resume=last, epochs=1)
     assert not last.with_name("step-00000001").exists()
     assert last.exists()
 
@@ -187,23 +187,23 @@ def test_one_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
             trainer.stop("a callback")
 
     saving = callbacks.Checkpoint(tmp_path / "run")
-    train(tmp_path, saving, Early())
-    _, history = train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
+    train(saving, Early())
+    _, history = train(callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
     assert (history.epochs, history.stopped) == (1, "a callback")
 
 
 def test_more_epochs_after_the_end(tmp_path: Path) -> None:
-    expected = train(tmp_path)
+    expected = train()
     saving = callbacks.Checkpoint(tmp_path / "run")
-    train(tmp_path, saving, epochs=2)
-    found = train(tmp_path, callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
+    train(saving, epochs=2)
+    found = train(callbacks.Checkpoint(tmp_path / "run"), resume=saving.latest())
     assert found[1].epochs == expected[1].epochs
     assert found[1]["loss"] == expected[1]["loss"]
 
 
 def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     saving = callbacks.Checkpoint(tmp_path / "run")
-    train(tmp_path, saving, Stop(4))
+    train(saving, Stop(4))
     model = nn.Sequential(nn.Linear(4, 3))
     trainer = Trainer(model, losses.cross_entropy, optim.Adam(0.1), metrics=["accuracy"])
     before = xn.to_host(model[0].weight)

@@ -339,11 +339,7 @@ class Trainer:
         self.stopped = reason
 
     def evaluate(
-        self,
-        data: Any,
-        *,
-        batch_size: int = _LARGE,
-        sample_weight: Array | None = None,
+        self, data: Any, *, batch_size: int = _LARGE, sample_weight: Array | None = None
     ) -> dict[str, float]:
         """Measure loss and metrics, with the model switched to evaluation meanwhile.
 
@@ -366,9 +362,8 @@ class Trainer:
         TypeError, ValueError
             If the data are none, or without a batch, or do not fit the model.
         """
-        where = "Trainer.evaluate"
         options: dict[str, Any] = {"batch_size": batch_size, "sample_weight": sample_weight}
-        return read(self._evaluate(Batches(where, data, place=self._place, **options)))
+        return read(self._evaluate(Batches("Trainer.evaluate", data, place=self._place, **options)))
 
     def predict(self, x: Array, *, batch_size: int = _LARGE) -> Array:
         """Compute the outputs of the model, switched to evaluation meanwhile.
